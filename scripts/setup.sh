@@ -1,0 +1,45 @@
+#!/bin/sh
+# Makes .venv with the locked packages, if it is missing or older than the lock. Sourced or run by demo.sh and test.sh.
+set -eu
+cd "$(dirname "$0")/.."
+
+stop() {
+  echo "setup: $1" >&2
+  exit 1
+}
+
+wanted=$(sha256sum requirements.txt | cut -d' ' -f1)
+[ "$(cat .venv/installed 2>/dev/null || true)" != "$wanted" ] || exit 0
+
+[ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] ||
+  stop "TFF has wheels for Linux x86-64 only, this is $(uname -s) $(uname -m); use a Linux x86-64 machine or container."
+glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)
+case "$glibc" in
+  2.[0-9] | 2.[12][0-9] | 2.30 | "") stop "TFF's wheel needs glibc 2.31 or newer, this system has '${glibc:-none}'; use Debian 11, Ubuntu 20.04 or newer." ;;
+esac
+free_kb=$(df -Pk . | awk 'NR == 2 { print $4 }')
+[ "$free_kb" -ge 4000000 ] ||
+  stop "the packages need 4 GB of disk, $((free_kb / 1000000)) GB are free in $(pwd); free some space and start again."
+
+make_venv() {
+  rm -rf .venv
+  for python in python3.11 python3 python; do
+    "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || continue
+    "$python" -m venv .venv >/dev/null 2>&1 && return
+  done
+  command -v uv >/dev/null 2>&1 && uv venv --quiet --seed --python 3.11 .venv && return
+  stop "Python 3.11 with venv is needed, and was not found ($(python3 --version 2>&1 || echo 'no python3')); install python3.11 and python3.11-venv, or uv, which fetches it."
+}
+
+echo "setup: installing the packages into .venv (once, 1 to 5 minutes, 3 GB)" >&2
+make_venv
+log=.venv/install.log
+if ! .venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt >"$log" 2>&1; then
+  if grep -q "No space left" "$log"; then
+    stop "the disk is full; free 4 GB in $(pwd) and in ${TMPDIR:-/tmp}, and start again."
+  elif grep -qiE "name resolution|connection (error|refused|broken)|timed out|unreachable|NewConnectionError|ProxyError" "$log"; then
+    stop "the package index can't be reached; check the network or pip's proxy settings, and start again (details: $log)."
+  fi
+  stop "pip failed: $(grep -m1 -i error "$log" || tail -n 1 "$log") (details: $log)."
+fi
+echo "$wanted" >.venv/installed
