@@ -1,0 +1,186 @@
+"""Trains one federated model, and writes what happened to a run folder.
+
+    python scripts/run.py --task=emnist_cnn --dataset=synthetic_emnist --rounds=50
+    python scripts/run.py --flagfile=configs/femnist_fed_avg.cfg --data_dir=FOLDER --output_dir=runs/femnist
+
+The same command with the same --output_dir resumes a run that was interrupted. --helpshort lists what all runs share;
+--help adds each plug-in's own flags, prefixed with its name.
+"""
+
+import datetime
+import os
+import pathlib
+import signal
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from tff_experiments import quiet
+
+QUIET = quiet.start()
+
+import tqdm
+from absl import app, flags, logging
+
+from tff_experiments import about, datasets, records, runtime, tasks, training
+from tff_experiments import flags as hparams_flags
+from tff_experiments.aggregation import BY_NAME as AGGREGATORS
+from tff_experiments.algorithms import BY_NAME as ALGORITHMS
+from tff_experiments.algorithms import optimizers
+from tff_experiments.datasets import partition
+
+FLAGS = flags.FLAGS
+ROOMS = {
+    "task": tasks.BY_NAME,
+    "algorithm": ALGORITHMS,
+    "aggregator": AGGREGATORS,
+    "runtime": runtime.BY_NAME,
+    "dataset": datasets.BY_NAME,
+}
+
+
+def define_flags() -> list[str]:
+    """Defines all flags; returns the names of those that make the result, sorted."""
+    before = set(FLAGS)
+    flags.DEFINE_enum("task", "emnist_cnn", sorted(ROOMS["task"]), "Learning problem: model, metrics, default data.")
+    flags.DEFINE_enum("algorithm", "fed_avg", sorted(ROOMS["algorithm"]), "Federated algorithm.")
+    flags.DEFINE_enum("aggregator", "mean", sorted(ROOMS["aggregator"]), "How clients' updates become one.")
+    flags.DEFINE_enum("runtime", "native", sorted(ROOMS["runtime"]), "What executes the process.")
+    flags.DEFINE_enum("dataset", None, sorted(ROOMS["dataset"]), "Source of the data; by default the task's.")
+    flags.DEFINE_enum(
+        "partition",
+        None,
+        [partition.NATURAL, *sorted(partition.BY_NAME)],
+        "How clients are made; by default the task's for its own data, else the source's.",
+    )
+    flags.DEFINE_string("data_dir", "", "Folder with the source's files.")
+    hparams_flags.define(training.Hparams)
+    hparams_flags.define(optimizers.Hparams, prefix="client_", defaults={"learning_rate": 0.1})
+    hparams_flags.define(optimizers.Hparams, prefix="server_")
+    hparams_flags.define(partition.Hparams, prefix="partition_")
+    names = set(FLAGS) - before
+    flags.DEFINE_string("output_dir", "", "The run's folder; by default a new one under runs/. An old one is resumed.")
+    flags.DEFINE_string("cache_dir", "", "Converted data; by default $TFF_EXPERIMENTS_CACHE or ~/.cache/tff_experiments.")
+    for name in sorted(set(FLAGS) - before):
+        FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
+    shared = set(FLAGS)
+    for by_name in ROOMS.values():
+        hparams_flags.define_plugins(by_name)
+    return sorted(names | (set(FLAGS) - shared))
+
+
+def build():
+    """Makes data, task and hyperparameters from the flags; raises ValueError for what can't be."""
+    defaults = tasks.BY_NAME[FLAGS.task]
+    source = FLAGS.dataset or defaults.DEFAULT_DATASET
+    made = FLAGS.partition or (defaults.DEFAULT_PARTITION if source == defaults.DEFAULT_DATASET else "")
+    hparams = hparams_flags.read(training.Hparams)
+    data = datasets.load(
+        source,
+        hparams_flags.read_plugin(datasets.BY_NAME, source),
+        data_dir=FLAGS.data_dir,
+        cache_dir=FLAGS.cache_dir,
+        partition_name=made,
+        partition_hparams=hparams_flags.read(partition.Hparams, prefix="partition_"),
+    )
+    training.check(hparams, data)
+    task = defaults.build(hparams_flags.read_plugin(tasks.BY_NAME, FLAGS.task), data=data, seed=hparams.seed)
+    return data, task, hparams
+
+
+def build_process(task):
+    """Makes the TFF process from the flags."""
+    return ALGORITHMS[FLAGS.algorithm].build(
+        hparams_flags.read_plugin(ALGORITHMS, FLAGS.algorithm),
+        model_fn=task.model_fn,
+        client_optimizer=optimizers.build(hparams_flags.read(optimizers.Hparams, prefix="client_")),
+        server_optimizer=optimizers.build(hparams_flags.read(optimizers.Hparams, prefix="server_")),
+        aggregator=AGGREGATORS[FLAGS.aggregator].build(hparams_flags.read_plugin(AGGREGATORS, FLAGS.aggregator)),
+    )
+
+
+class Progress:
+    """The progress bar: round, loss, and the last evaluation. Without a terminal, a line per evaluation."""
+
+    def __init__(self, hparams: training.Hparams, main_metric: str):
+        self._bar = tqdm.tqdm(total=hparams.rounds, unit="round", disable=None)
+        self._metric = main_metric
+        self._shown = {}
+
+    def __call__(self, row):
+        """Shows one round."""
+        self._bar.n = row["round"]
+        for name in ("train/loss", f"train/{self._metric}", f"test/{self._metric}"):
+            if name in row:
+                self._shown[name.replace("train/", "")] = f"{row[name]:.4f}"
+        self._bar.set_postfix(self._shown)
+        if self._bar.disable and f"test/{self._metric}" in row:
+            shown = ", ".join(f"{name} {value}" for name, value in self._shown.items())
+            print(f"round {row['round']}: {shown}", file=sys.stderr, flush=True)
+
+    def close(self):
+        """Leaves the bar as it is."""
+        self._bar.close()
+
+
+def print_summary(folder: records.RunFolder, task, data) -> None:
+    """Prints the table at a run's end."""
+    rows = records.read_metrics(folder.path)
+    evaluated = [row for row in rows if f"test/{task.main_metric}" in row]
+    table = [("data", data.label), ("rounds", str(rows[-1]["round"]))]
+    table += [(name, f"{value:.4f}") for name, value in evaluated[-1].items() if name.startswith("test/")]
+    seconds = sorted(row["seconds/round"] for row in rows)
+    table.append(("seconds per round", f"{seconds[len(seconds) // 2]:.3f} (median)"))
+    table.append(("files", str(folder.path)))
+    width = max(len(name) for name, _ in table)
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in table))
+
+
+def run(result_flags: list[str]) -> None:
+    """Builds everything from the flags, then trains."""
+    data, task, hparams = build()
+    path = FLAGS.output_dir or f"runs/{FLAGS.task}-{FLAGS.algorithm}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    folder = records.RunFolder(path)
+    progress = None
+    try:
+        folder.claim(hparams_flags.lines(result_flags), about.run(sys.argv, data), may_grow="rounds")
+        with runtime.BY_NAME[FLAGS.runtime].use(
+            hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime), quiet=QUIET
+        ):
+            process = build_process(task)
+            progress = Progress(hparams, task.main_metric)
+            training.train(process, task, data, hparams, folder, on_round=progress)
+            progress.close()
+        print_summary(folder, task, data)
+    except (KeyboardInterrupt, SystemExit):
+        print(f"\ninterrupted; the same command with --output_dir={folder.path} goes on.", file=sys.stderr)
+        raise
+    finally:
+        if progress is not None:
+            progress.close()
+        folder.close()
+
+
+def main(result_flags: list[str], argv: list[str]) -> int:
+    """Runs; what a user can mend is one line and exit code 2 (flags, data) or 1 (training)."""
+    if len(argv) > 1:
+        print(f"error: unexpected argument {argv[1]!r}; all arguments are flags, see --helpshort.", file=sys.stderr)
+        return 2
+    if QUIET:
+        logging.set_verbosity(logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        run(result_flags)
+        return 0
+    except (ValueError, training.DivergedError, OSError) as error:
+        if not QUIET:
+            logging.exception("The error came from here:")
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, training.DivergedError) else 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    names = define_flags()
+    os.environ.setdefault("COLUMNS", "100")
+    app.run(lambda argv: main(names, argv))

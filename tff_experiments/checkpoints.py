@@ -1,0 +1,90 @@
+"""Checkpoints of a run's state: one file each, complete or absent, with a digest that shows damage.
+
+A file is the SHA-256 of the rest, then an .npz of the state's leaves in order. It is written under another name, synced
+and renamed, so that a kill at any moment leaves whole files only.
+"""
+
+import hashlib
+import io
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import tree
+from absl import logging
+
+KEEP = 2
+_DIGEST_BYTES = 32
+
+
+def _path(folder: pathlib.Path, round_num: int) -> pathlib.Path:
+    return folder / f"round_{round_num:08d}.ckpt"
+
+
+def rounds(folder: pathlib.Path) -> list[int]:
+    """The rounds of which there are checkpoints, ascending."""
+    return sorted(int(path.stem.removeprefix("round_")) for path in folder.glob("round_*.ckpt"))
+
+
+def save(folder: pathlib.Path, round_num: int, state: Any) -> None:
+    """Writes the state after a round and removes all but the last KEEP checkpoints; raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, *[np.asarray(leaf) for leaf in tree.flatten(state)])
+    content = buffer.getvalue()
+    partial = folder / "partial"
+    with partial.open("wb") as file:
+        file.write(hashlib.sha256(content).digest())
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(_path(folder, round_num))
+    for old in rounds(folder)[:-KEEP]:
+        _path(folder, old).unlink()
+
+
+def load(folder: pathlib.Path, round_num: int, like: Any) -> Any:
+    """Reads a checkpoint.
+
+    Args:
+        folder: Where the checkpoints are.
+        round_num: Which one.
+        like: A state of the same structure, shapes and dtypes, such as the initial one.
+
+    Returns:
+        The state.
+
+    Raises:
+        ValueError: The file is damaged, or is not of such a state.
+    """
+    path = _path(folder, round_num)
+    content = path.read_bytes()
+    if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
+        raise ValueError(f"checkpoint {path} is damaged.")
+    with np.load(io.BytesIO(content[_DIGEST_BYTES:]), allow_pickle=False) as file:
+        leaves = [file[f"arr_{i}"] for i in range(len(file.files))]
+    wanted = [np.asarray(leaf) for leaf in tree.flatten(like)]
+    if [(leaf.shape, leaf.dtype) for leaf in leaves] != [(leaf.shape, leaf.dtype) for leaf in wanted]:
+        raise ValueError(f"checkpoint {path} is of another model or algorithm.")
+    return tree.unflatten_as(like, leaves)
+
+
+def load_latest(folder: pathlib.Path, like: Any) -> tuple[int, Any]:
+    """Reads the newest checkpoint that is whole, with a warning for each that is not.
+
+    Returns:
+        (round_num, state), or (0, like) where there is no checkpoint.
+
+    Raises:
+        ValueError: There are checkpoints, and none of them can be read.
+    """
+    found = rounds(folder)
+    for round_num in reversed(found):
+        try:
+            return round_num, load(folder, round_num, like)
+        except ValueError as error:
+            logging.warning("%s Trying the one before it.", error)
+    if found:
+        raise ValueError(f"no checkpoint in {folder} can be read; start again in another --output_dir.")
+    return 0, like

@@ -1,0 +1,95 @@
+"""Weights -> metrics on the test set, as one set and client by client."""
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_experiments.datasets import federated_data
+from tff_experiments.tasks import task as task_lib
+
+BATCH_SIZE = 512
+
+
+class Evaluator:
+    """Evaluates weights of a task's model on a split; the trace is made once.
+
+    It lives in a graph of its own, out of reach of TFF, which may turn live Keras models into TF1 models.
+    """
+
+    def __init__(self, task: task_lib.Task, split: federated_data.ClientExamples):
+        """Prepares the split; the first call traces the model."""
+        self._task = task
+        self._split = split
+        self._graph = tf.Graph()
+        self._session = None
+
+    def _build(self):
+        columns = self._split.all()
+        with self._graph.as_default():
+            model = self._task.keras_model()
+            self._columns = {
+                name: tf.compat.v1.placeholder(c.dtype, [None, *c.shape[1:]]) for name, c in columns.items()
+            }
+            x, y = self._task.preprocess(self._columns)
+            self._per_example = self._task.per_example(y, model(x, training=False))
+            self._variables = [*model.trainable_variables, *model.non_trainable_variables]
+            self._values = [tf.compat.v1.placeholder(v.dtype, v.shape) for v in self._variables]
+            pairs = zip(self._variables, self._values, strict=True)
+            self._assign = [variable.assign(value) for variable, value in pairs]
+        self._session = tf.compat.v1.Session(graph=self._graph)
+
+    def per_example(self, weights: tff.learning.models.ModelWeights) -> dict[str, np.ndarray]:
+        """Each metric of each example, {metric: float32 [all examples]}, client after client."""
+        if self._session is None:
+            self._build()
+        values = [*weights.trainable, *weights.non_trainable]
+        self._session.run(self._assign, dict(zip(self._values, values, strict=True)))
+        columns = self._split.all()
+        parts = []
+        for start in range(0, self._split.total, BATCH_SIZE):
+            feed = {self._columns[name]: c[start : start + BATCH_SIZE] for name, c in columns.items()}
+            parts.append(self._session.run(self._per_example, feed))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def __call__(self, weights: tff.learning.models.ModelWeights, *, clients: bool) -> dict[str, float]:
+        """Metrics of the whole set, and with `clients` their spread over clients.
+
+        Args:
+            weights: The model's weights.
+            clients: Adds `clients/<metric>/...`, see `spread`.
+
+        Returns:
+            {metric: value}.
+        """
+        per_example = self.per_example(weights)
+        metrics = {name: float(np.mean(values, dtype=np.float64)) for name, values in per_example.items()}
+        if clients:
+            held = self._split.counts > 0
+            starts = self._split.offsets[:-1][held]
+            for name, values in per_example.items():
+                of_client = np.add.reduceat(values.astype(np.float64), starts) / self._split.counts[held]
+                small_is_bad = name == "accuracy"
+                for key, value in spread(of_client, small_is_bad=small_is_bad).items():
+                    metrics[f"clients/{name}/{key}"] = value
+        return metrics
+
+
+def spread(values: np.ndarray, *, small_is_bad: bool) -> dict[str, float]:
+    """How a metric is spread over clients, each client counting the same.
+
+    Args:
+        values: The metric of each client, [clients].
+        small_is_bad: Whether the worst clients are those with the smallest values.
+
+    Returns:
+        `mean`, `p10` and `p90` (percentiles), and `worst_decile`, the mean over the worst tenth (at least one client).
+    """
+    ordered = np.sort(values) if small_is_bad else np.sort(values)[::-1]
+    return {
+        "mean": float(np.mean(values)),
+        "p10": float(np.percentile(values, 10)),
+        "p90": float(np.percentile(values, 90)),
+        "worst_decile": float(np.mean(ordered[: max(1, len(values) // 10)])),
+    }
+
+

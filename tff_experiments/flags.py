@@ -1,0 +1,79 @@
+"""Hparams dataclass -> absl flags. Name, type, default and help are written once, in the dataclass."""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import textwrap
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from absl import flags
+
+T = TypeVar("T")
+_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+
+
+def define(
+    hparams_class: type, *, prefix: str = "", defaults: Mapping[str, Any] = types.MappingProxyType({})
+) -> None:
+    """Defines a flag for each field that has none yet: --<prefix><field>.
+
+    Args:
+        hparams_class: A frozen dataclass; each field's help is the string below it.
+        prefix: What the flags' names begin with.
+        defaults: Field -> default that differs from the class's.
+    """
+    hints = typing.get_type_hints(hparams_class)
+    helps = _helps(hparams_class)
+    for field in dataclasses.fields(hparams_class):
+        name = prefix + field.name
+        if name in flags.FLAGS:
+            raise ValueError(f"flag --{name} is defined twice, the second time by {hparams_class.__module__}.")
+        default = defaults.get(field.name, field.default)
+        hint = hints[field.name]
+        if typing.get_origin(hint) is typing.Literal:
+            flags.DEFINE_enum(name, default, typing.get_args(hint), helps[field.name])
+        else:
+            _DEFINE[hint](name, default, helps[field.name])
+
+
+def read(hparams_class: type[T], *, prefix: str = "") -> T:
+    """Makes the dataclass from its flags; raises ValueError as its `__post_init__` does."""
+    names = [field.name for field in dataclasses.fields(hparams_class)]
+    return hparams_class(**{name: flags.FLAGS[prefix + name].value for name in names})
+
+
+def define_plugins(by_name: Mapping[str, types.ModuleType]) -> None:
+    """Defines the flags of all entries of a room, each prefixed with the entry's name."""
+    for name, module in by_name.items():
+        define(module.Hparams, prefix=f"{name}_")
+
+
+def read_plugin(by_name: Mapping[str, types.ModuleType], name: str) -> Any:
+    """Makes the `Hparams` of one entry of a room."""
+    return read(by_name[name].Hparams, prefix=f"{name}_")
+
+
+def lines(names: list[str]) -> list[str]:
+    """The flags' values as the lines of a flagfile."""
+    return [f"--{name}={_text(flags.FLAGS[name].value)}" for name in names]
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@functools.cache
+def _helps(hparams_class: type) -> dict[str, str]:
+    """Field name -> the string literal that follows the field in the class's source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(hparams_class))).body[0].body
+    return {
+        field.target.id: text.value.value
+        for field, text in zip(body, body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }

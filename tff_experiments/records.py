@@ -1,0 +1,144 @@
+"""A run's folder: what was run, one JSON object per round, TensorBoard events, checkpoints.
+
+    flags.txt       a flagfile that repeats the run
+    run.json        command, commit, packages, data
+    metrics.jsonl   one object per round
+    tensorboard/    the same numbers; made anew from metrics.jsonl when a run is resumed
+    checkpoints/    the last states
+"""
+
+import fcntl
+import json
+import math
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import tensorflow as tf
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class RunFolder:
+    """The files of one run; one process at a time may hold it."""
+
+    def __init__(self, path: str | pathlib.Path):
+        """Creates or opens the folder; raises ValueError where it can't be written or another run holds it."""
+        self.path = pathlib.Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise ValueError(
+                f"--output_dir={self.path} can't be written ({error.strerror}); name a folder of yours."
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise ValueError(f"another run is writing to {self.path}; wait for it or name another folder.") from error
+        self._metrics = None
+        self._summaries = None
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Where checkpoints are."""
+        return self.path / "checkpoints"
+
+    def claim(self, flags: list[str], about: dict[str, Any], *, may_grow: str) -> None:
+        """Writes flags.txt and run.json, or checks that a run found here has the same flags and data.
+
+        Args:
+            flags: Lines "--name=value".
+            about: What run.json holds; a run found here must have the same "data".
+            may_grow: The flag, an int, that a resumed run may raise.
+
+        Raises:
+            ValueError: The run found here differs; names each flag with both values.
+        """
+        flags_file, about_file = self.path / "flags.txt", self.path / "run.json"
+        if flags_file.exists():
+            before = _parse(flags_file.read_text().splitlines())
+            _check_same_flags(before, _parse(flags), may_grow, self.path)
+            data = json.loads(about_file.read_text())["data"] if about_file.exists() else about["data"]
+            if data != about["data"]:
+                raise ValueError(f"{self.path} was run on {data}, now the data is {about['data']}.")
+        _write_whole(about_file, json.dumps(about, indent=1) + "\n")
+        _write_whole(flags_file, "\n".join(flags) + "\n")
+
+    def restart_after(self, round_num: int) -> None:
+        """Drops what was recorded of later rounds, and opens the files for the rounds to come."""
+        kept = [row for row in read_metrics(self.path) if row["round"] <= round_num]
+        _write_whole(self.path / METRICS_FILE, "".join(_line(row) for row in kept))
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        self._metrics = (self.path / METRICS_FILE).open("a")
+        self._summaries = tf.summary.create_file_writer(str(self.path / "tensorboard"))
+        for row in kept:
+            self._summarize(row)
+
+    def record(self, row: dict[str, float]) -> None:
+        """Appends one round's metrics; `row` holds "round"."""
+        self._metrics.write(_line(row))
+        self._metrics.flush()
+        self._summarize(row)
+
+    def sync(self) -> None:
+        """Makes what was recorded survive a power cut; call it before a checkpoint."""
+        os.fsync(self._metrics.fileno())
+        self._summaries.flush()
+
+    def _summarize(self, row):
+        with self._summaries.as_default(step=row["round"]):
+            for name, value in row.items():
+                if name != "round" and value is not None:
+                    tf.summary.scalar(name, value)
+
+    def close(self) -> None:
+        """Closes the files and lets other processes have the folder."""
+        if self._metrics is not None:
+            self._metrics.close()
+            self._summaries.close()
+        self._lock.close()
+
+
+def read_metrics(folder: pathlib.Path) -> list[dict[str, float]]:
+    """Reads metrics.jsonl up to the first line that is not whole; [] where there is none."""
+    path = folder / METRICS_FILE
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _line(row: dict[str, Any]) -> str:
+    # JSON has no NaN and no infinity.
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+    return json.dumps(finite) + "\n"
+
+
+def _write_whole(path: pathlib.Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.rename(path)
+
+
+def _parse(lines: list[str]) -> dict[str, str]:
+    return dict(line.removeprefix("--").partition("=")[::2] for line in lines if line.strip())
+
+
+def _check_same_flags(before: dict[str, str], now: dict[str, str], may_grow: str, path: pathlib.Path) -> None:
+    changed = [
+        f"--{name} was {before.get(name, 'absent')}, is {now.get(name, 'absent')}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+        and not (name == may_grow and name in before and int(before[name]) < int(now[name]))
+    ]
+    if changed:
+        raise ValueError(
+            f"{path} holds a run with other flags ({'; '.join(changed)}); only a larger --{may_grow} can resume it. "
+            "Name another --output_dir, or give the same flags."
+        )

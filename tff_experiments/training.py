@@ -1,0 +1,194 @@
+"""The loop: sample, step, evaluate, record, checkpoint, resume.
+
+State is a value: what a round needs is the state after the round before, the seed and the round's number, so that a run
+that was killed goes on as if it had not been.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow_federated as tff
+
+from tff_experiments import checkpoints, evaluation, records, sampling
+from tff_experiments.datasets import batching, federated_data
+from tff_experiments.tasks import task as task_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Hparams:
+    """What all runs have."""
+
+    rounds: int = 100
+    """Rounds of training; a run that is resumed may have more."""
+    clients_per_round: int = 10
+    """Clients in a round (poisson: their expected number)."""
+    client_sampling: Literal["uniform", "poisson", "round_robin", "weighted"] = "uniform"
+    """How a round's clients are drawn; round_robin keeps a minimum separation, weighted is by examples."""
+    client_epochs: int = 1
+    """Passes of a client over its examples."""
+    batch_size: int = 20
+    """Examples per batch; 0 is one batch of all a client's examples."""
+    max_examples_per_client: int = 0
+    """A random subset of so many is used in a round; 0 is all."""
+    seed: int = 0
+    """Seed of initial weights, client sampling and shuffling."""
+    eval_every: int = 10
+    """Evaluate on the test set after each so many rounds, and after the last; 0 is only after the last."""
+    eval_clients: bool = False
+    """Also report how the test metrics are spread over clients."""
+    checkpoint_every: int = 10
+    """Checkpoint after each so many rounds, and after the last; 0 is only after the last."""
+
+    def __post_init__(self):
+        for name, least in (
+            ("rounds", 1),
+            ("clients_per_round", 1),
+            ("client_epochs", 1),
+            ("batch_size", 0),
+            ("max_examples_per_client", 0),
+            ("seed", 0),
+            ("eval_every", 0),
+            ("checkpoint_every", 0),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}.")
+
+
+class DivergedError(RuntimeError):
+    """Training gave a number that is not finite."""
+
+
+def check(hparams: Hparams, data: federated_data.FederatedData) -> None:
+    """Raises ValueError where the data can't serve the hyperparameters."""
+    sampling.sample(
+        data.train.counts, hparams.clients_per_round, how=hparams.client_sampling, seed=hparams.seed, round_num=1
+    )
+    if hparams.eval_clients and data.test.num_clients < 2:
+        raise ValueError(f"--eval_clients: the test set of {data.label} is not divided into clients; leave it out.")
+
+
+def cohort(hparams: Hparams, data: federated_data.FederatedData, round_num: int) -> list[batching.Batches]:
+    """Draws a round's clients and shuffles their examples."""
+    clients = sampling.sample(
+        data.train.counts,
+        hparams.clients_per_round,
+        how=hparams.client_sampling,
+        seed=hparams.seed,
+        round_num=round_num,
+    )
+    return [
+        batching.make(
+            data.train.examples(data.train.client_ids[client]),
+            batch_size=hparams.batch_size,
+            epochs=hparams.client_epochs,
+            max_examples=hparams.max_examples_per_client,
+            rng=sampling.client_rng(hparams.seed, round_num, int(client)),
+        )
+        for client in clients
+    ]
+
+
+def train(
+    process: tff.learning.templates.LearningProcess,
+    task: task_lib.Task,
+    data: federated_data.FederatedData,
+    hparams: Hparams,
+    folder: records.RunFolder,
+    *,
+    on_round: Callable[[dict[str, float]], None] = lambda row: None,
+) -> Any:
+    """Runs the rounds that are left, in TFF's current context.
+
+    Args:
+        process: What is run; its `next` takes client datasets of the task's batches.
+        task: Gives the batches and the metrics.
+        data: The clients.
+        hparams: How long and how.
+        folder: Where the run's files go; a run found there goes on.
+        on_round: Called with each round's metrics.
+
+    Returns:
+        The state after the last round.
+
+    Raises:
+        DivergedError: A loss or an update is not finite; the last good checkpoint stays.
+        OSError: The files can't be written; the checkpoints that are there stay.
+    """
+    first, state = checkpoints.load_latest(folder.checkpoints, process.initialize())
+    folder.restart_after(first)
+    evaluate = evaluation.Evaluator(task, data.test)
+    # A round and its state change together: an interrupt may come between any two lines.
+    done = first, state
+    try:
+        for round_num in range(first + 1, hparams.rounds + 1):
+            state, row = _round(process, task, data, hparams, evaluate, done[1], round_num)
+            folder.record(row)
+            on_round(row)
+            _check_finite(row, folder)
+            done = round_num, state
+            if _due(round_num, hparams.checkpoint_every, hparams.rounds):
+                _checkpoint(folder, *done)
+    except (KeyboardInterrupt, SystemExit):
+        if done[0] not in (0, *checkpoints.rounds(folder.checkpoints)):
+            _checkpoint(folder, *done)
+        raise
+    return done[1]
+
+
+def _round(process, task, data, hparams, evaluate, state, round_num):
+    clock = [time.perf_counter()]
+
+    def lap():
+        clock.append(time.perf_counter())
+        return clock[-1] - clock[-2]
+
+    row: dict[str, float] = {"round": round_num}
+    batches = cohort(hparams, data, round_num)
+    datasets = [batching.as_dataset(client, task.preprocess) for client in batches]
+    row["train/clients"] = len(datasets)
+    seconds = {"data": lap()}
+    output = process.next(state, datasets)
+    row.update(_train_metrics(output.metrics))
+    seconds["next"] = lap()
+    if _due(round_num, hparams.eval_every, hparams.rounds):
+        weights = process.get_model_weights(output.state)
+        for name, value in evaluate(weights, clients=hparams.eval_clients).items():
+            row[f"test/{name}"] = value
+        seconds["evaluation"] = lap()
+    seconds["round"] = clock[-1] - clock[0]
+    row.update({f"seconds/{name}": value for name, value in seconds.items()})
+    return output.state, row
+
+
+def _train_metrics(metrics) -> dict[str, float]:
+    """Scalars of TFF's metrics; an empty cohort has no losses, only the 0 that TFF makes of 0 / 0."""
+    train = dict(metrics["client_work"]["train"])
+    if not train.get("num_examples", 1):
+        train = {"num_examples": 0, "num_batches": 0}
+    train |= metrics.get("finalizer") or {}
+    return {f"train/{name}": np.asarray(value).item() for name, value in train.items() if np.ndim(value) == 0}
+
+
+def _due(round_num: int, every: int, rounds: int) -> bool:
+    return round_num == rounds or bool(every and round_num % every == 0)
+
+
+def _check_finite(row: dict[str, float], folder: records.RunFolder) -> None:
+    bad = [name for name, value in row.items() if not math.isfinite(value)]
+    if row.get("train/update_non_finite"):
+        bad.append("the model update")
+    if bad:
+        kept = checkpoints.rounds(folder.checkpoints)
+        raise DivergedError(
+            f"round {row['round']}: {' and '.join(bad)} became infinite or NaN; a lower learning rate is the usual cure. "
+            f"The last good checkpoint is {f'of round {kept[-1]}' if kept else 'the start'}, in {folder.path}."
+        )
+
+
+def _checkpoint(folder: records.RunFolder, round_num: int, state: Any) -> None:
+    folder.sync()
+    checkpoints.save(folder.checkpoints, round_num, state)
