@@ -1,10 +1,11 @@
 """Trains one federated model, and writes what happened to a run folder.
 
-    python scripts/run.py --task=emnist_cnn --dataset=synthetic_emnist --rounds=50
-    python scripts/run.py --flagfile=configs/femnist_fed_avg.cfg --data_dir=FOLDER --output_dir=runs/femnist
+    python scripts/run.py --task=emnist_cnn --dataset=synthetic_emnist --rounds=50 python
+    scripts/run.py --flagfile=configs/femnist_fed_avg.cfg --data_dir=FOLDER
+    --output_dir=runs/femnist
 
-The same command with the same --output_dir resumes a run that was interrupted. --helpshort lists what all runs share;
---help adds each plug-in's own flags, prefixed with its name.
+The same command with the same --output_dir resumes a run that was interrupted. --helpshort lists
+what all runs share; --help adds each plug-in's own flags, prefixed with its name.
 """
 
 import datetime
@@ -41,11 +42,20 @@ ROOMS = {
 def define_flags() -> list[str]:
     """Defines all flags; returns the names of those that make the result, sorted."""
     before = set(FLAGS)
-    flags.DEFINE_enum("task", "emnist_cnn", sorted(ROOMS["task"]), "Learning problem: model, metrics, default data.")
+    flags.DEFINE_enum(
+        "task",
+        "emnist_cnn",
+        sorted(ROOMS["task"]),
+        "Learning problem: model, metrics, default data.",
+    )
     flags.DEFINE_enum("algorithm", "fed_avg", sorted(ROOMS["algorithm"]), "Federated algorithm.")
-    flags.DEFINE_enum("aggregator", "mean", sorted(ROOMS["aggregator"]), "How clients' updates become one.")
+    flags.DEFINE_enum(
+        "aggregator", "mean", sorted(ROOMS["aggregator"]), "How clients' updates become one."
+    )
     flags.DEFINE_enum("runtime", "native", sorted(ROOMS["runtime"]), "What executes the process.")
-    flags.DEFINE_enum("dataset", None, sorted(ROOMS["dataset"]), "Source of the data; by default the task's.")
+    flags.DEFINE_enum(
+        "dataset", None, sorted(ROOMS["dataset"]), "Source of the data; by default the task's."
+    )
     flags.DEFINE_enum(
         "partition",
         None,
@@ -58,8 +68,16 @@ def define_flags() -> list[str]:
     hparams_flags.define(optimizers.Hparams, prefix="server_")
     hparams_flags.define(partition.Hparams, prefix="partition_")
     names = set(FLAGS) - before
-    flags.DEFINE_string("output_dir", "", "The run's folder; by default a new one under runs/. An old one is resumed.")
-    flags.DEFINE_string("cache_dir", "", "Converted data; by default $TFF_EXPERIMENTS_CACHE or ~/.cache/tff_experiments.")
+    flags.DEFINE_string(
+        "output_dir",
+        "",
+        "The run's folder; by default a new one under runs/. An old one is resumed.",
+    )
+    flags.DEFINE_string(
+        "cache_dir",
+        "",
+        "Converted data; by default $TFF_EXPERIMENTS_CACHE or ~/.cache/tff_experiments.",
+    )
     for name in sorted(set(FLAGS) - before):
         FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
     shared = set(FLAGS)
@@ -72,7 +90,9 @@ def build():
     """Makes data, task and hyperparameters from the flags; raises ValueError for what can't be."""
     defaults = tasks.BY_NAME[FLAGS.task]
     source = FLAGS.dataset or defaults.DEFAULT_DATASET
-    made = FLAGS.partition or (defaults.DEFAULT_PARTITION if source == defaults.DEFAULT_DATASET else "")
+    made = FLAGS.partition or (
+        defaults.DEFAULT_PARTITION if source == defaults.DEFAULT_DATASET else ""
+    )
     hparams = hparams_flags.read(training.Hparams)
     data = datasets.load(
         source,
@@ -83,7 +103,9 @@ def build():
         partition_hparams=hparams_flags.read(partition.Hparams, prefix="partition_"),
     )
     training.check(hparams, data)
-    task = defaults.build(hparams_flags.read_plugin(tasks.BY_NAME, FLAGS.task), data=data, seed=hparams.seed)
+    task = defaults.build(
+        hparams_flags.read_plugin(tasks.BY_NAME, FLAGS.task), data=data, seed=hparams.seed
+    )
     return data, task, hparams
 
 
@@ -94,12 +116,16 @@ def build_process(task):
         model_fn=task.model_fn,
         client_optimizer=optimizers.build(hparams_flags.read(optimizers.Hparams, prefix="client_")),
         server_optimizer=optimizers.build(hparams_flags.read(optimizers.Hparams, prefix="server_")),
-        aggregator=AGGREGATORS[FLAGS.aggregator].build(hparams_flags.read_plugin(AGGREGATORS, FLAGS.aggregator)),
+        aggregator=AGGREGATORS[FLAGS.aggregator].build(
+            hparams_flags.read_plugin(AGGREGATORS, FLAGS.aggregator)
+        ),
     )
 
 
 class Progress:
-    """The progress bar: round, loss, and the last evaluation. Without a terminal, a line per evaluation."""
+    """The progress bar: round, loss, and the last evaluation. Without a terminal, a line per
+    evaluation.
+    """
 
     def __init__(self, hparams: training.Hparams, main_metric: str):
         self._bar = tqdm.tqdm(total=hparams.rounds, unit="round", disable=None)
@@ -127,7 +153,9 @@ def print_summary(folder: records.RunFolder, task, data) -> None:
     rows = records.read_metrics(folder.path)
     evaluated = [row for row in rows if f"test/{task.main_metric}" in row]
     table = [("data", data.label), ("rounds", str(rows[-1]["round"]))]
-    table += [(name, f"{value:.4f}") for name, value in evaluated[-1].items() if name.startswith("test/")]
+    table += [
+        (name, f"{value:.4f}") for name, value in evaluated[-1].items() if name.startswith("test/")
+    ]
     seconds = sorted(row["seconds/round"] for row in rows)
     table.append(("seconds per round", f"{seconds[len(seconds) // 2]:.3f} (median)"))
     table.append(("files", str(folder.path)))
@@ -138,11 +166,16 @@ def print_summary(folder: records.RunFolder, task, data) -> None:
 def run(result_flags: list[str]) -> None:
     """Builds everything from the flags, then trains."""
     data, task, hparams = build()
-    path = FLAGS.output_dir or f"runs/{FLAGS.task}-{FLAGS.algorithm}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    path = (
+        FLAGS.output_dir
+        or f"runs/{FLAGS.task}-{FLAGS.algorithm}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    )
     folder = records.RunFolder(path)
     progress = None
     try:
-        folder.claim(hparams_flags.lines(result_flags), about.run(sys.argv, data), may_grow="rounds")
+        folder.claim(
+            hparams_flags.lines(result_flags), about.run(sys.argv, data), may_grow="rounds"
+        )
         with runtime.BY_NAME[FLAGS.runtime].use(
             hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime), quiet=QUIET
         ):
@@ -152,7 +185,10 @@ def run(result_flags: list[str]) -> None:
             progress.close()
         print_summary(folder, task, data)
     except (KeyboardInterrupt, SystemExit):
-        print(f"\ninterrupted; the same command with --output_dir={folder.path} goes on.", file=sys.stderr)
+        print(
+            f"\ninterrupted; the same command with --output_dir={folder.path} goes on.",
+            file=sys.stderr,
+        )
         raise
     finally:
         if progress is not None:
@@ -163,7 +199,10 @@ def run(result_flags: list[str]) -> None:
 def main(result_flags: list[str], argv: list[str]) -> int:
     """Runs; what a user can mend is one line and exit code 2 (flags, data) or 1 (training)."""
     if len(argv) > 1:
-        print(f"error: unexpected argument {argv[1]!r}; all arguments are flags, see --helpshort.", file=sys.stderr)
+        print(
+            f"error: unexpected argument {argv[1]!r}; all arguments are flags, see --helpshort.",
+            file=sys.stderr,
+        )
         return 2
     if QUIET:
         logging.set_verbosity(logging.WARNING)

@@ -1,7 +1,7 @@
 """Checkpoints of a run's state: one file each, complete or absent, with a digest that shows damage.
 
-A file is the SHA-256 of the rest, then an .npz of the state's leaves in order. It is written under another name, synced
-and renamed, so that a kill at any moment leaves whole files only.
+A file is the SHA-256 of the rest, then an .npz of the state's leaves in order. It is written under
+another name, synced and renamed, so that a kill at any moment leaves whole files only.
 """
 
 import hashlib
@@ -28,7 +28,9 @@ def rounds(folder: pathlib.Path) -> list[int]:
 
 
 def save(folder: pathlib.Path, round_num: int, state: Any) -> None:
-    """Writes the state after a round and removes all but the last KEEP checkpoints; raises OSError."""
+    """Writes the state after a round and removes all but the last KEEP checkpoints; raises
+    OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.savez(buffer, *[np.asarray(leaf) for leaf in tree.flatten(state)])
@@ -65,7 +67,9 @@ def load(folder: pathlib.Path, round_num: int, like: Any) -> Any:
     with np.load(io.BytesIO(content[_DIGEST_BYTES:]), allow_pickle=False) as file:
         leaves = [file[f"arr_{i}"] for i in range(len(file.files))]
     wanted = [np.asarray(leaf) for leaf in tree.flatten(like)]
-    if [(leaf.shape, leaf.dtype) for leaf in leaves] != [(leaf.shape, leaf.dtype) for leaf in wanted]:
+    if [(leaf.shape, leaf.dtype) for leaf in leaves] != [
+        (leaf.shape, leaf.dtype) for leaf in wanted
+    ]:
         raise ValueError(f"checkpoint {path} is of another model or algorithm.")
     return tree.unflatten_as(like, leaves)
 
@@ -86,5 +90,7 @@ def load_latest(folder: pathlib.Path, like: Any) -> tuple[int, Any]:
         except ValueError as error:
             logging.warning("%s Trying the one before it.", error)
     if found:
-        raise ValueError(f"no checkpoint in {folder} can be read; start again in another --output_dir.")
+        raise ValueError(
+            f"no checkpoint in {folder} can be read; start again in another --output_dir."
+        )
     return 0, like

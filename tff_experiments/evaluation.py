@@ -13,7 +13,8 @@ BATCH_SIZE = 512
 class Evaluator:
     """Evaluates weights of a task's model on a split; the trace is made once.
 
-    It lives in a graph of its own, out of reach of TFF, which may turn live Keras models into TF1 models.
+    It lives in a graph of its own, out of reach of TFF, which may turn live Keras models into TF1
+    models.
     """
 
     def __init__(self, task: task_lib.Task, split: federated_data.ClientExamples):
@@ -28,7 +29,8 @@ class Evaluator:
         with self._graph.as_default():
             model = self._task.keras_model()
             self._columns = {
-                name: tf.compat.v1.placeholder(c.dtype, [None, *c.shape[1:]]) for name, c in columns.items()
+                name: tf.compat.v1.placeholder(c.dtype, [None, *c.shape[1:]])
+                for name, c in columns.items()
             }
             x, y = self._task.preprocess(self._columns)
             self._per_example = self._task.per_example(y, model(x, training=False))
@@ -47,11 +49,15 @@ class Evaluator:
         columns = self._split.all()
         parts = []
         for start in range(0, self._split.total, BATCH_SIZE):
-            feed = {self._columns[name]: c[start : start + BATCH_SIZE] for name, c in columns.items()}
+            feed = {
+                self._columns[name]: c[start : start + BATCH_SIZE] for name, c in columns.items()
+            }
             parts.append(self._session.run(self._per_example, feed))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def __call__(self, weights: tff.learning.models.ModelWeights, *, clients: bool) -> dict[str, float]:
+    def __call__(
+        self, weights: tff.learning.models.ModelWeights, *, clients: bool
+    ) -> dict[str, float]:
         """Metrics of the whole set, and with `clients` their spread over clients.
 
         Args:
@@ -62,12 +68,16 @@ class Evaluator:
             {metric: value}.
         """
         per_example = self.per_example(weights)
-        metrics = {name: float(np.mean(values, dtype=np.float64)) for name, values in per_example.items()}
+        metrics = {
+            name: float(np.mean(values, dtype=np.float64)) for name, values in per_example.items()
+        }
         if clients:
             held = self._split.counts > 0
             starts = self._split.offsets[:-1][held]
             for name, values in per_example.items():
-                of_client = np.add.reduceat(values.astype(np.float64), starts) / self._split.counts[held]
+                of_client = (
+                    np.add.reduceat(values.astype(np.float64), starts) / self._split.counts[held]
+                )
                 small_is_bad = name == "accuracy"
                 for key, value in spread(of_client, small_is_bad=small_is_bad).items():
                     metrics[f"clients/{name}/{key}"] = value
@@ -82,7 +92,8 @@ def spread(values: np.ndarray, *, small_is_bad: bool) -> dict[str, float]:
         small_is_bad: Whether the worst clients are those with the smallest values.
 
     Returns:
-        `mean`, `p10` and `p90` (percentiles), and `worst_decile`, the mean over the worst tenth (at least one client).
+        `mean`, `p10` and `p90` (percentiles), and `worst_decile`, the mean over the worst tenth (at
+        least one client).
     """
     ordered = np.sort(values) if small_is_bad else np.sort(values)[::-1]
     return {
@@ -91,5 +102,3 @@ def spread(values: np.ndarray, *, small_is_bad: bool) -> dict[str, float]:
         "p90": float(np.percentile(values, 90)),
         "worst_decile": float(np.mean(ordered[: max(1, len(values) // 10)])),
     }
-
-

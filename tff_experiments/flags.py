@@ -1,9 +1,12 @@
-"""Hparams dataclass -> absl flags. Name, type, default and help are written once, in the dataclass."""
+"""Hparams dataclass -> absl flags. Name, type, default and help are written once, in the
+dataclass.
+"""
 
 import ast
 import dataclasses
 import functools
 import inspect
+import itertools
 import textwrap
 import types
 import typing
@@ -13,11 +16,19 @@ from typing import Any, TypeVar
 from absl import flags
 
 T = TypeVar("T")
-_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+_DEFINE = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
 
 
 def define(
-    hparams_class: type, *, prefix: str = "", defaults: Mapping[str, Any] = types.MappingProxyType({})
+    hparams_class: type,
+    *,
+    prefix: str = "",
+    defaults: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> None:
     """Defines a flag for each field that has none yet: --<prefix><field>.
 
@@ -31,7 +42,9 @@ def define(
     for field in dataclasses.fields(hparams_class):
         name = prefix + field.name
         if name in flags.FLAGS:
-            raise ValueError(f"flag --{name} is defined twice, the second time by {hparams_class.__module__}.")
+            raise ValueError(
+                f"flag --{name} is defined twice, the second time by {hparams_class.__module__}."
+            )
         default = defaults.get(field.name, field.default)
         hint = hints[field.name]
         if typing.get_origin(hint) is typing.Literal:
@@ -72,7 +85,7 @@ def _helps(hparams_class: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(hparams_class))).body[0].body
     return {
         field.target.id: text.value.value
-        for field, text in zip(body, body[1:], strict=False)
+        for field, text in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(text, ast.Expr)
         and isinstance(text.value, ast.Constant)

@@ -1,4 +1,6 @@
-"""Keeps TensorFlow's and Keras' start-up noise from the user. Call `start` before TensorFlow is imported."""
+"""Keeps TensorFlow's and Keras' start-up noise from the user. Call `start` before TensorFlow is
+imported.
+"""
 
 import os
 import sys
@@ -6,7 +8,9 @@ import warnings
 
 
 def start(argv: list[str] | None = None) -> bool:
-    """Silences TensorFlow unless --verbosity asks for 0 (info) or 1 (debug); returns whether it did."""
+    """Silences TensorFlow unless --verbosity asks for 0 (info) or 1 (debug); returns whether it
+    did.
+    """
     if _verbosity(sys.argv if argv is None else argv) >= 0:
         return False
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,10 +1,10 @@
 """A run's folder: what was run, one JSON object per round, TensorBoard events, checkpoints.
 
-    flags.txt       a flagfile that repeats the run
-    run.json        command, commit, packages, data
-    metrics.jsonl   one object per round
-    tensorboard/    the same numbers; made anew from metrics.jsonl when a run is resumed
-    checkpoints/    the last states
+flags.txt       a flagfile that repeats the run
+run.json        command, commit, packages, data
+metrics.jsonl   one object per round
+tensorboard/    the same numbers; made anew from metrics.jsonl when a run is resumed
+checkpoints/    the last states
 """
 
 import fcntl
@@ -24,20 +24,25 @@ class RunFolder:
     """The files of one run; one process at a time may hold it."""
 
     def __init__(self, path: str | pathlib.Path):
-        """Creates or opens the folder; raises ValueError where it can't be written or another run holds it."""
+        """Creates or opens the folder; raises ValueError where it can't be written or another run
+        holds it.
+        """
         self.path = pathlib.Path(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("w")
         except OSError as error:
             raise ValueError(
-                f"--output_dir={self.path} can't be written ({error.strerror}); name a folder of yours."
+                f"--output_dir={self.path} can't be written ({error.strerror}); name a folder "
+                f"of yours."
             ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
-            raise ValueError(f"another run is writing to {self.path}; wait for it or name another folder.") from error
+            raise ValueError(
+                f"another run is writing to {self.path}; wait for it or name another folder."
+            ) from error
         self._metrics = None
         self._summaries = None
 
@@ -47,7 +52,8 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def claim(self, flags: list[str], about: dict[str, Any], *, may_grow: str) -> None:
-        """Writes flags.txt and run.json, or checks that a run found here has the same flags and data.
+        """Writes flags.txt and run.json, or checks that a run found here has the same flags and
+        data.
 
         Args:
             flags: Lines "--name=value".
@@ -61,7 +67,9 @@ class RunFolder:
         if flags_file.exists():
             before = _parse(flags_file.read_text().splitlines())
             _check_same_flags(before, _parse(flags), may_grow, self.path)
-            data = json.loads(about_file.read_text())["data"] if about_file.exists() else about["data"]
+            data = (
+                json.loads(about_file.read_text())["data"] if about_file.exists() else about["data"]
+            )
             if data != about["data"]:
                 raise ValueError(f"{self.path} was run on {data}, now the data is {about['data']}.")
         _write_whole(about_file, json.dumps(about, indent=1) + "\n")
@@ -116,7 +124,9 @@ def read_metrics(folder: pathlib.Path) -> list[dict[str, float]]:
 
 def _line(row: dict[str, Any]) -> str:
     # JSON has no NaN and no infinity.
-    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+    finite = {
+        k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
+    }
     return json.dumps(finite) + "\n"
 
 
@@ -130,7 +140,9 @@ def _parse(lines: list[str]) -> dict[str, str]:
     return dict(line.removeprefix("--").partition("=")[::2] for line in lines if line.strip())
 
 
-def _check_same_flags(before: dict[str, str], now: dict[str, str], may_grow: str, path: pathlib.Path) -> None:
+def _check_same_flags(
+    before: dict[str, str], now: dict[str, str], may_grow: str, path: pathlib.Path
+) -> None:
     changed = [
         f"--{name} was {before.get(name, 'absent')}, is {now.get(name, 'absent')}"
         for name in sorted(before.keys() | now.keys())
@@ -139,6 +151,7 @@ def _check_same_flags(before: dict[str, str], now: dict[str, str], may_grow: str
     ]
     if changed:
         raise ValueError(
-            f"{path} holds a run with other flags ({'; '.join(changed)}); only a larger --{may_grow} can resume it. "
+            f"{path} holds a run with other flags ({'; '.join(changed)}); only a larger "
+            f"--{may_grow} can resume it. "
             "Name another --output_dir, or give the same flags."
         )

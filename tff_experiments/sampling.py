@@ -1,10 +1,10 @@
 """Which clients take part in a round: a function of (seed, round), never of the rounds before.
 
-    uniform      so many, without replacement
-    poisson      each with probability so many / all, independently: cohorts vary, and may be empty
-    round_robin  a fixed shuffled order, taken in turn: any two rounds with the same client are at least
-                 floor(all / so many) apart (the min-separation that matrix-factorisation DP wants)
-    weighted     so many, without replacement, drawn one after another in proportion to their examples
+uniform      so many, without replacement
+poisson      each with probability so many / all, independently: cohorts vary, and may be empty
+round_robin  a fixed shuffled order, taken in turn: any two rounds with the same client are at least
+             floor(all / so many) apart (the min-separation that matrix-factorisation DP wants)
+weighted     so many, without replacement, drawn one after another in proportion to their examples
 """
 
 import numpy as np
@@ -40,7 +40,9 @@ def round_robin(counts, num_clients, rng, round_num):
 BY_NAME = {"uniform": uniform, "poisson": poisson, "round_robin": round_robin, "weighted": weighted}
 
 
-def sample(counts: np.ndarray, num_clients: int, *, how: str, seed: int, round_num: int) -> np.ndarray:
+def sample(
+    counts: np.ndarray, num_clients: int, *, how: str, seed: int, round_num: int
+) -> np.ndarray:
     """Draws a round's clients.
 
     Args:
@@ -60,7 +62,8 @@ def sample(counts: np.ndarray, num_clients: int, *, how: str, seed: int, round_n
         raise ValueError(f"client_sampling must be one of {sorted(BY_NAME)}, got {how!r}.")
     if not 0 < num_clients <= len(counts):
         raise ValueError(
-            f"clients_per_round must be in 1 .. {len(counts)}, the number of clients in the data, got {num_clients}."
+            f"clients_per_round must be in 1 .. {len(counts)}, the number of clients in the "
+            f"data, got {num_clients}."
         )
     shared = how == "round_robin"
     rng = np.random.default_rng(
@@ -71,4 +74,6 @@ def sample(counts: np.ndarray, num_clients: int, *, how: str, seed: int, round_n
 
 def client_rng(seed: int, round_num: int, client: int) -> np.random.Generator:
     """What shuffles the examples of one client (its position in the data) in one round."""
-    return np.random.default_rng(np.random.SeedSequence([seed, round_num, _PURPOSE_SHUFFLE, client]))
+    return np.random.default_rng(
+        np.random.SeedSequence([seed, round_num, _PURPOSE_SHUFFLE, client])
+    )

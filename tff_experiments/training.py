@@ -1,7 +1,7 @@
 """The loop: sample, step, evaluate, record, checkpoint, resume.
 
-State is a value: what a round needs is the state after the round before, the seed and the round's number, so that a run
-that was killed goes on as if it had not been.
+State is a value: what a round needs is the state after the round before, the seed and the round's
+number, so that a run that was killed goes on as if it had not been.
 """
 
 import dataclasses
@@ -27,7 +27,9 @@ class Hparams:
     clients_per_round: int = 10
     """Clients in a round (poisson: their expected number)."""
     client_sampling: Literal["uniform", "poisson", "round_robin", "weighted"] = "uniform"
-    """How a round's clients are drawn; round_robin keeps a minimum separation, weighted is by examples."""
+    """How a round's clients are drawn; round_robin keeps a minimum separation, weighted is by
+    examples.
+    """
     client_epochs: int = 1
     """Passes of a client over its examples."""
     batch_size: int = 20
@@ -37,7 +39,9 @@ class Hparams:
     seed: int = 0
     """Seed of initial weights, client sampling and shuffling."""
     eval_every: int = 10
-    """Evaluate on the test set after each so many rounds, and after the last; 0 is only after the last."""
+    """Evaluate on the test set after each so many rounds, and after the last; 0 is only after the
+    last.
+    """
     eval_clients: bool = False
     """Also report how the test metrics are spread over clients."""
     checkpoint_every: int = 10
@@ -65,13 +69,22 @@ class DivergedError(RuntimeError):
 def check(hparams: Hparams, data: federated_data.FederatedData) -> None:
     """Raises ValueError where the data can't serve the hyperparameters."""
     sampling.sample(
-        data.train.counts, hparams.clients_per_round, how=hparams.client_sampling, seed=hparams.seed, round_num=1
+        data.train.counts,
+        hparams.clients_per_round,
+        how=hparams.client_sampling,
+        seed=hparams.seed,
+        round_num=1,
     )
     if hparams.eval_clients and data.test.num_clients < 2:
-        raise ValueError(f"--eval_clients: the test set of {data.label} is not divided into clients; leave it out.")
+        raise ValueError(
+            f"--eval_clients: the test set of {data.label} is not divided into clients; leave "
+            f"it out."
+        )
 
 
-def cohort(hparams: Hparams, data: federated_data.FederatedData, round_num: int) -> list[batching.Batches]:
+def cohort(
+    hparams: Hparams, data: federated_data.FederatedData, round_num: int
+) -> list[batching.Batches]:
     """Draws a round's clients and shuffles their examples."""
     clients = sampling.sample(
         data.train.counts,
@@ -165,12 +178,18 @@ def _round(process, task, data, hparams, evaluate, state, round_num):
 
 
 def _train_metrics(metrics) -> dict[str, float]:
-    """Scalars of TFF's metrics; an empty cohort has no losses, only the 0 that TFF makes of 0 / 0."""
+    """Scalars of TFF's metrics; an empty cohort has no losses, only the 0 that TFF makes of 0
+    / 0.
+    """
     train = dict(metrics["client_work"]["train"])
     if not train.get("num_examples", 1):
         train = {"num_examples": 0, "num_batches": 0}
     train |= metrics.get("finalizer") or {}
-    return {f"train/{name}": np.asarray(value).item() for name, value in train.items() if np.ndim(value) == 0}
+    return {
+        f"train/{name}": np.asarray(value).item()
+        for name, value in train.items()
+        if np.ndim(value) == 0
+    }
 
 
 def _due(round_num: int, every: int, rounds: int) -> bool:
@@ -184,8 +203,10 @@ def _check_finite(row: dict[str, float], folder: records.RunFolder) -> None:
     if bad:
         kept = checkpoints.rounds(folder.checkpoints)
         raise DivergedError(
-            f"round {row['round']}: {' and '.join(bad)} became infinite or NaN; a lower learning rate is the usual cure. "
-            f"The last good checkpoint is {f'of round {kept[-1]}' if kept else 'the start'}, in {folder.path}."
+            f"round {row['round']}: {' and '.join(bad)} became infinite or NaN; a lower "
+            f"learning rate is the usual cure. "
+            f"The last good checkpoint is {f'of round {kept[-1]}' if kept else 'the start'}, in "
+            f"{folder.path}."
         )
 
 

@@ -1,4 +1,6 @@
-"""The plain weighted mean, in the clear: `tff.aggregators.MeanFactory`. A round without clients gives 0, not 0 / 0."""
+"""The plain weighted mean, in the clear: `tff.aggregators.MeanFactory`. A round without clients
+gives 0, not 0 / 0.
+"""
 
 import dataclasses
 

@@ -1,6 +1,7 @@
 """FedAvg: clients train locally, the server applies the weighted mean of their updates.
 
-McMahan et al. 2017, algorithm 1 (https://arxiv.org/abs/1602.05629), through `tff.learning.algorithms`:
+McMahan et al. 2017, algorithm 1 (https://arxiv.org/abs/1602.05629), through
+`tff.learning.algorithms`:
 
     w_k     = ClientUpdate(k, w_t)                  some epochs of the client optimizer
     w_{t+1} = ServerOptimizer(w_t, - sum_k n_k / n (w_k - w_t))
@@ -49,6 +50,7 @@ def build(
         server_optimizer,
         client_weighting=_WEIGHTING[hparams.weighting],
         model_aggregator=aggregator,
-        # The other implementation instantiates its step anew in each client's call, 80 ms for a CNN.
+        # The other implementation instantiates its step anew in each client's call, 80 ms for
+        # a CNN.
         loop_implementation=tff.learning.LoopImplementation.DATASET_ITERATOR,
     )

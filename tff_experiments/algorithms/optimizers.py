@@ -39,7 +39,9 @@ def build(hparams: Hparams) -> tff.learning.optimizers.Optimizer:
     if hparams.optimizer == "sgd":
         return tff.learning.optimizers.build_sgdm(rate, momentum=hparams.momentum or None)
     if hparams.optimizer == "adagrad":
-        return tff.learning.optimizers.build_adagrad(rate, initial_preconditioner_value=0.0, epsilon=eps)
+        return tff.learning.optimizers.build_adagrad(
+            rate, initial_preconditioner_value=0.0, epsilon=eps
+        )
     build_adaptive = {
         "adam": tff.learning.optimizers.build_adam,
         "yogi": tff.learning.optimizers.build_yogi,

@@ -1,12 +1,21 @@
 """Federated data, one source a file.
 
-Each entry has `Hparams`, `build(hparams, *, data_dir, cache_dir) -> FederatedData`, `NEEDS_DATA_DIR` and
-`DEFAULT_PARTITION`, the way to make clients of it.
+Each entry has `Hparams`, `build(hparams, *, data_dir, cache_dir) -> FederatedData`,
+`NEEDS_DATA_DIR` and `DEFAULT_PARTITION`, the way to make clients of it.
 """
 
 import pathlib
 
-from tff_experiments.datasets import cache, digits, emnist, leaf, mnist, npz, partition, synthetic_emnist
+from tff_experiments.datasets import (
+    cache,
+    digits,
+    emnist,
+    leaf,
+    mnist,
+    npz,
+    partition,
+    synthetic_emnist,
+)
 
 BY_NAME = {
     "digits": digits,
@@ -17,13 +26,22 @@ BY_NAME = {
     "synthetic_emnist": synthetic_emnist,
 }
 WAYS_TO_GET_DATA = (
-    "Three ways to get data: (1) --dataset=npz or leaf or mnist with --data_dir=FOLDER of your own files; "
+    "Three ways to get data: (1) --dataset=npz or leaf or mnist with --data_dir=FOLDER of your "
+    "own files; "
     "(2) --dataset=emnist or mnist without --data_dir, which download, on a machine with internet; "
     "(3) --dataset=synthetic_emnist or digits, which need no files."
 )
 
 
-def load(name: str, hparams, *, data_dir: str = "", cache_dir: str = "", partition_name: str = "", partition_hparams=None):
+def load(
+    name: str,
+    hparams,
+    *,
+    data_dir: str = "",
+    cache_dir: str = "",
+    partition_name: str = "",
+    partition_hparams=None,
+):
     """Loads a source and makes its clients.
 
     Args:
@@ -47,7 +65,9 @@ def load(name: str, hparams, *, data_dir: str = "", cache_dir: str = "", partiti
     if folder is not None and not folder.is_dir():
         raise ValueError(f"--data_dir={data_dir} is not a folder. {WAYS_TO_GET_DATA}")
     try:
-        data = source.build(hparams, data_dir=folder, cache_dir=pathlib.Path(cache_dir or cache.default_dir()))
+        data = source.build(
+            hparams, data_dir=folder, cache_dir=pathlib.Path(cache_dir or cache.default_dir())
+        )
     except ValueError as error:
         raise ValueError(f"{error} {WAYS_TO_GET_DATA}") from error
     return partition.apply(

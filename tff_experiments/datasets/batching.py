@@ -1,4 +1,6 @@
-"""From a client's examples to its batches: shuffle, cap, repeat, batch, as arrays and as a `tf.data.Dataset`."""
+"""From a client's examples to its batches: shuffle, cap, repeat, batch, as arrays and as a
+`tf.data.Dataset`.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +10,9 @@ import tensorflow as tf
 
 
 class Batches(NamedTuple):
-    """What one client trains on in one round: batch b is the rows order[bounds[b]:bounds[b + 1]] of its examples."""
+    """What one client trains on in one round: batch b is the rows order[bounds[b]:bounds[b + 1]] of
+    its examples.
+    """
 
     examples: dict[str, np.ndarray]  # Field name -> [num_examples, ...], as the data set keeps it.
     order: np.ndarray  # int32 [epochs * kept examples]
@@ -16,13 +20,20 @@ class Batches(NamedTuple):
 
 
 def make(
-    examples: dict[str, np.ndarray], *, batch_size: int, epochs: int, max_examples: int, rng: np.random.Generator
+    examples: dict[str, np.ndarray],
+    *,
+    batch_size: int,
+    epochs: int,
+    max_examples: int,
+    rng: np.random.Generator,
 ) -> Batches:
-    """Shuffles each epoch anew. A batch never holds examples of two epochs, so an epoch's last one may be smaller.
+    """Shuffles each epoch anew. A batch never holds examples of two epochs, so an epoch's last one
+    may be smaller.
 
     Args:
         examples: Field name -> array [n, ...].
-        batch_size: Examples per batch, 0 for one batch of all (B = infinity in McMahan et al. 2017).
+        batch_size: Examples per batch, 0 for one batch of all (B = infinity in McMahan et al.
+            2017).
         epochs: Passes over the examples.
         max_examples: Keeps a random subset of so many, 0 for all.
         rng: What shuffles.
@@ -34,7 +45,9 @@ def make(
     kept = rng.permutation(n)[: max_examples or n]
     size = batch_size or max(len(kept), 1)
     order = np.concatenate([kept, *(rng.permutation(kept) for _ in range(epochs - 1))])
-    starts = np.concatenate([epoch * len(kept) + np.arange(0, len(kept), size) for epoch in range(epochs)])
+    starts = np.concatenate(
+        [epoch * len(kept) + np.arange(0, len(kept), size) for epoch in range(epochs)]
+    )
     bounds = np.append(starts, len(order))
     return Batches(examples, order.astype(np.int32), bounds.astype(np.int32))
 

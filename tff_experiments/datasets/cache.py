@@ -1,6 +1,7 @@
 """A local cache of converted data: one .npy file per column, opened as a memory map.
 
-A folder is complete or absent: it is written under another name and renamed. Raises OSError where it can't be written.
+A folder is complete or absent: it is written under another name and renamed. Raises OSError where
+it can't be written.
 """
 
 import hashlib

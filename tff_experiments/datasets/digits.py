@@ -1,4 +1,5 @@
-"""The 1,797 handwritten 8x8 digits that scikit-learn ships (UCI "Optical Recognition of Handwritten Digits", test part).
+"""The 1,797 handwritten 8x8 digits that scikit-learn ships (UCI "Optical Recognition of Handwritten
+Digits", test part).
 
 No users: a partitioner makes the clients. Every fifth example is for the test.
 """

@@ -1,10 +1,12 @@
-"""Federated EMNIST, 3,400 writers, as TFF serves it: downloaded once by TFF, checked, converted to a fast cache.
+"""Federated EMNIST, 3,400 writers, as TFF serves it: downloaded once by TFF, checked, converted to
+a fast cache.
 
-Caldas et al. 2018 (https://arxiv.org/abs/1812.01097) through `tff.simulation.datasets.emnist.load_data`. Paper is 255 and
-ink 0. Labels: 0-9, A-Z, a-z.
+Caldas et al. 2018 (https://arxiv.org/abs/1812.01097) through
+`tff.simulation.datasets.emnist.load_data`. Paper is 255 and ink 0. Labels: 0-9, A-Z, a-z.
 
-TFF's loader takes any file that it finds, so that half a download would be trained on: here the counts of clients and
-examples are checked first. TFF's file has no index on clients, so that it is read in one scan per split.
+TFF's loader takes any file that it finds, so that half a download would be trained on: here the
+counts of clients and examples are checked first. TFF's file has no index on clients, so that it is
+read in one scan per split.
 """
 
 import dataclasses
@@ -79,7 +81,10 @@ def _database(data_dir, cache_dir, hparams) -> pathlib.Path:
     if data_dir is not None:
         path = data_dir / FILE_NAME
         if not path.is_file():
-            raise ValueError(f"{path} does not exist; --dataset=emnist wants TFF's {FILE_NAME} in --data_dir, or none.")
+            raise ValueError(
+                f"{path} does not exist; --dataset=emnist wants TFF's {FILE_NAME} in "
+                f"--data_dir, or none."
+            )
         return path
     path = cache_dir / "emnist" / FILE_NAME
     if not path.is_file():
@@ -102,7 +107,9 @@ def _download(path: pathlib.Path, hparams: Hparams) -> None:
 
 
 def verify(path: pathlib.Path, prefix: str, sizes: dict[str, SplitSize]) -> None:
-    """Raises ValueError unless the file holds the published number of clients and examples in both splits."""
+    """Raises ValueError unless the file holds the published number of clients and examples in both
+    splits.
+    """
     way_out = f"delete it and start again, or copy a whole {FILE_NAME}"
     for split in (f"{prefix}_train", f"{prefix}_test"):
         query = "SELECT COUNT(DISTINCT client_id), COUNT(*) FROM examples WHERE split_name = ?"
@@ -110,9 +117,13 @@ def verify(path: pathlib.Path, prefix: str, sizes: dict[str, SplitSize]) -> None
             with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
                 found = SplitSize(*connection.execute(query, [split]).fetchone())
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{path} is half a download or damaged ({error}); {way_out}.") from error
+            raise ValueError(
+                f"{path} is half a download or damaged ({error}); {way_out}."
+            ) from error
         if found != sizes[split]:
-            raise ValueError(f"{path} is not whole: {split} has {found}, expected {sizes[split]}; {way_out}.")
+            raise ValueError(
+                f"{path} is not whole: {split} has {found}, expected {sizes[split]}; {way_out}."
+            )
 
 
 def _read(path: pathlib.Path, split: str) -> federated_data.ClientExamples:
@@ -126,10 +137,17 @@ def _read(path: pathlib.Path, split: str) -> federated_data.ClientExamples:
     query = "SELECT client_id, serialized_example_proto FROM examples WHERE split_name = ?"
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
         cursor = connection.execute(query, [split])
-        with tqdm.tqdm(desc=f"converting {split}", unit=" images", leave=False, disable=None) as bar:
+        with tqdm.tqdm(
+            desc=f"converting {split}", unit=" images", leave=False, disable=None
+        ) as bar:
             while rows := cursor.fetchmany(_PARSE_ROWS):
                 parsed = tf.io.parse_example([proto for _, proto in rows], spec)
-                parts.append((images.as_uint8(parsed["pixels"].numpy()), parsed["label"].numpy().astype(np.int32)))
+                parts.append(
+                    (
+                        images.as_uint8(parsed["pixels"].numpy()),
+                        parsed["label"].numpy().astype(np.int32),
+                    )
+                )
                 ids.extend(client_id for client_id, _ in rows)
                 bar.update(len(rows))
     pixels, labels = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -1,7 +1,7 @@
 """Federated data: examples in columns, and which rows belong to which client.
 
-Arrays may be memory maps: a client's examples are views into them, so that drawing a client costs microseconds and
-processes share the pages.
+Arrays may be memory maps: a client's examples are views into them, so that drawing a client costs
+microseconds and processes share the pages.
 """
 
 import dataclasses
@@ -20,7 +20,8 @@ class ArraySpec(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ClientExamples:
-    """One split. Client i holds the rows [offsets[i], offsets[i + 1]) of the columns, or of `order` where it is given.
+    """One split. Client i holds the rows [offsets[i], offsets[i + 1]) of the columns, or of `order`
+    where it is given.
 
     Attributes:
         client_ids: One str per client, in a fixed order.
@@ -72,7 +73,9 @@ class ClientExamples:
         return int(self.counts[self._position(client_id)])
 
     def examples(self, client_id: str) -> dict[str, np.ndarray]:
-        """A client's examples, field name -> array [num_examples, ...]; raises ValueError for an unknown id."""
+        """A client's examples, field name -> array [num_examples, ...]; raises ValueError for an
+        unknown id.
+        """
         i = self._position(client_id)
         rows = slice(int(self.offsets[i]), int(self.offsets[i + 1]))
         return self._take(rows)
@@ -95,7 +98,8 @@ class ClientExamples:
         except KeyError:
             example = self.client_ids[0] if self.client_ids else "none"
             raise ValueError(
-                f"there is no client {client_id!r} among the {self.num_clients}; ids look like {example!r}."
+                f"there is no client {client_id!r} among the {self.num_clients}; ids look like "
+                f"{example!r}."
             ) from None
 
 
@@ -105,7 +109,9 @@ def one_client(columns: dict[str, np.ndarray]) -> ClientExamples:
 
 
 def by_client(columns: dict[str, np.ndarray], row_ids: np.ndarray) -> ClientExamples:
-    """Groups rows by their client's id, str [num_rows]; clients are sorted by id, rows keep their order."""
+    """Groups rows by their client's id, str [num_rows]; clients are sorted by id, rows keep their
+    order.
+    """
     client_ids, client_of_row = np.unique(row_ids, return_inverse=True)
     counts = np.bincount(client_of_row, minlength=len(client_ids))
     order = None
@@ -131,7 +137,8 @@ class FederatedData:
         train: The clients that can take part in rounds.
         test: The test set; `test.all()` is the centralised one.
         num_classes: Labels are 0 .. num_classes - 1.
-        stand_in: What it stands in for and how it falls short of it, or "" where it is the real thing.
+        stand_in: What it stands in for and how it falls short of it, or "" where it is the real
+            thing.
         partition: The partitioner that made its clients, "natural" where they are its users.
     """
 

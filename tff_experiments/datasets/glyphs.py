@@ -1,8 +1,9 @@
 """Stroke forms of the 62 characters, 0-9, A-Z, a-z, in EMNIST's label order.
 
-A form is strokes parted by a blank; a stroke is its knots, two characters each: x in 0..8 and y in 0..c (hexadecimal),
-y = 0 the top of capitals, 4 that of small letters, 8 the base line, c the end of descenders. A stroke that starts with "~"
-is a smooth curve through its knots (Catmull-Rom), else straight lines join them.
+A form is strokes parted by a blank; a stroke is its knots, two characters each: x in 0..8 and y in
+0..c (hexadecimal), y = 0 the top of capitals, 4 that of small letters, 8 the base line, c the end
+of descenders. A stroke that starts with "~" is a smooth curve through its knots (Catmull-Rom), else
+straight lines join them.
 
 What the generator needs is linear in the knots: points of form f = SPLINES[f] @ KNOTS[f].
 """
@@ -80,7 +81,9 @@ _UNIT = 1 / 5.5
 
 
 def _curve_weights(num_knots: int, times: np.ndarray) -> np.ndarray:
-    """Catmull-Rom weights [len(times), num_knots] at times in [0, num_knots - 1]; the ends repeat."""
+    """Catmull-Rom weights [len(times), num_knots] at times in [0, num_knots - 1]; the ends
+    repeat.
+    """
     weights = np.zeros((len(times), num_knots))
     start = np.minimum(times.astype(int), num_knots - 2)
     t = times - start
@@ -102,10 +105,15 @@ def _line_weights(num_knots: int, times: np.ndarray) -> np.ndarray:
 
 def _compile(form: str, max_knots: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns a form's knots [max_knots, 2], weights [POINTS, max_knots] and lengths [POINTS]."""
-    strokes = [(s[0] == "~", [p[0] + p[1] for p in zip(*[iter(s.lstrip("~"))] * 2, strict=True)]) for s in form.split()]
+    strokes = [
+        (s[0] == "~", [p[0] + p[1] for p in zip(*[iter(s.lstrip("~"))] * 2, strict=True)])
+        for s in form.split()
+    ]
     names = list(dict.fromkeys(name for _, stroke in strokes for name in stroke))
     knots = np.zeros((max_knots, 2))
-    knots[: len(names)] = [((int(n[0], 16) - 4) * _UNIT, (int(n[1], 16) - 5) * _UNIT) for n in names]
+    knots[: len(names)] = [
+        ((int(n[0], 16) - 4) * _UNIT, (int(n[1], 16) - 5) * _UNIT) for n in names
+    ]
     sizes = []
     for _, stroke in strokes:
         path = knots[[names.index(name) for name in stroke]]
@@ -124,4 +132,6 @@ def _compile(form: str, max_knots: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 _MAX_KNOTS = max(len(form) for form in FORMS) // 2
-KNOTS, SPLINES, LENGTHS = (np.stack(part) for part in zip(*(_compile(f, _MAX_KNOTS) for f in FORMS), strict=True))
+KNOTS, SPLINES, LENGTHS = (
+    np.stack(part) for part in zip(*(_compile(f, _MAX_KNOTS) for f in FORMS), strict=True)
+)

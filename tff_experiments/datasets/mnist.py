@@ -1,6 +1,7 @@
 """MNIST in its standard split, 60,000 / 10,000, without users: a partitioner makes the clients.
 
-LeCun et al. 1998. Ink is 255 on 0. From a folder (train.npz and test.npz, or Keras' mnist.npz) or from Keras' download.
+LeCun et al. 1998. Ink is 255 on 0. From a folder (train.npz and test.npz, or Keras' mnist.npz) or
+from Keras' download.
 """
 
 import dataclasses
@@ -50,7 +51,8 @@ def _keras_npz(data_dir, cache_dir):
         except Exception as error:
             path.unlink(missing_ok=True)
             raise ValueError(
-                f"MNIST could not be downloaded ({error}); give a folder with train.npz and test.npz, or Keras' "
+                f"MNIST could not be downloaded ({error}); give a folder with train.npz and "
+                f"test.npz, or Keras' "
                 "mnist.npz, as --data_dir."
             ) from error
     with np.load(path, allow_pickle=False) as file:

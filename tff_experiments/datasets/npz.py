@@ -1,4 +1,6 @@
-"""A folder with train.npz and test.npz: `images` [n, ...], `labels` [n] and, for natural clients, `client_ids` str [n]."""
+"""A folder with train.npz and test.npz: `images` [n, ...], `labels` [n] and, for natural clients,
+`client_ids` str [n].
+"""
 
 import dataclasses
 import pathlib
@@ -25,7 +27,9 @@ def build(hparams: Hparams, *, data_dir: pathlib.Path, cache_dir: pathlib.Path):
     paths = [data_dir / "train.npz", data_dir / "test.npz"]
     for path in paths:
         if not path.is_file():
-            raise ValueError(f"{path} does not exist; --dataset=npz wants train.npz and test.npz in --data_dir.")
+            raise ValueError(
+                f"{path} does not exist; --dataset=npz wants train.npz and test.npz in --data_dir."
+            )
 
     def convert():
         train, test = (read(path) for path in paths)

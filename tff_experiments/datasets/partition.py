@@ -1,7 +1,8 @@
-"""Makes clients of data without users (or other clients of data with users). Pure functions of the seed.
+"""Makes clients of data without users (or other clients of data with users). Pure functions of the
+seed.
 
-    iid            shuffled, equally large clients                       McMahan et al. 2017, section 3
-    label_shards   sorted by label, shards dealt to the clients          McMahan et al. 2017, section 3
+    iid            shuffled, equally large clients                  McMahan et al. 2017, section 3
+    label_shards   sorted by label, shards dealt to the clients     McMahan et al. 2017, section 3
     dirichlet      labels of client k ~ Dirichlet(alpha * prior)         Hsu et al. 2019 (https://arxiv.org/abs/1909.06335)
     unequal        shuffled, sizes log-normal
 
@@ -41,7 +42,9 @@ def iid(labels: np.ndarray, hparams: Hparams, rng: np.random.Generator) -> list[
     return np.array_split(rng.permutation(len(labels)), hparams.clients)
 
 
-def label_shards(labels: np.ndarray, hparams: Hparams, rng: np.random.Generator) -> list[np.ndarray]:
+def label_shards(
+    labels: np.ndarray, hparams: Hparams, rng: np.random.Generator
+) -> list[np.ndarray]:
     """Sorts by label, cuts into clients x shards_per_client shards and deals them."""
     shuffled = rng.permutation(len(labels))
     by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
@@ -51,7 +54,9 @@ def label_shards(labels: np.ndarray, hparams: Hparams, rng: np.random.Generator)
 
 
 def dirichlet(labels: np.ndarray, hparams: Hparams, rng: np.random.Generator) -> list[np.ndarray]:
-    """Equally large clients, each with label shares of its own; a label that has run out is drawn no more."""
+    """Equally large clients, each with label shares of its own; a label that has run out is drawn
+    no more.
+    """
     classes, class_of_row = np.unique(labels, return_inverse=True)
     pools = [list(rng.permutation(np.flatnonzero(class_of_row == c))) for c in range(len(classes))]
     prior = np.array([len(pool) for pool in pools]) / len(labels)
@@ -75,7 +80,9 @@ def unequal(labels: np.ndarray, hparams: Hparams, rng: np.random.Generator) -> l
     """Deals shuffled rows in log-normal shares, each client at least one."""
     shares = rng.lognormal(0, hparams.sigma, hparams.clients)
     spare = len(labels) - hparams.clients
-    ends = np.rint(np.cumsum(shares) / shares.sum() * spare).astype(int) + np.arange(1, hparams.clients + 1)
+    ends = np.rint(np.cumsum(shares) / shares.sum() * spare).astype(int) + np.arange(
+        1, hparams.clients + 1
+    )
     return np.split(rng.permutation(len(labels)), ends[:-1])
 
 
@@ -83,7 +90,9 @@ NATURAL = "natural"
 BY_NAME = {"iid": iid, "label_shards": label_shards, "dirichlet": dirichlet, "unequal": unequal}
 
 
-def apply(data: federated_data.FederatedData, name: str, hparams: Hparams) -> federated_data.FederatedData:
+def apply(
+    data: federated_data.FederatedData, name: str, hparams: Hparams
+) -> federated_data.FederatedData:
     """Returns the data with the clients that the partitioner makes; "natural" leaves its users.
 
     Raises:
@@ -91,13 +100,18 @@ def apply(data: federated_data.FederatedData, name: str, hparams: Hparams) -> fe
     """
     if name == NATURAL:
         if data.train.num_clients == 1:
-            raise ValueError(f"{data.name} has no users; choose --partition from {sorted(BY_NAME)}.")
+            raise ValueError(
+                f"{data.name} has no users; choose --partition from {sorted(BY_NAME)}."
+            )
         return data
     if name not in BY_NAME:
         raise ValueError(f"partition must be one of {[NATURAL, *sorted(BY_NAME)]}, got {name!r}.")
     parts = hparams.clients * (hparams.shards_per_client if name == "label_shards" else 1)
     if parts > data.train.total:
-        raise ValueError(f"{data.train.total} examples can't be dealt into {parts} parts; lower --partition_clients.")
+        raise ValueError(
+            f"{data.train.total} examples can't be dealt into {parts} parts; lower "
+            f"--partition_clients."
+        )
     rng = np.random.default_rng(np.random.SeedSequence([hparams.seed]))
     rows = BY_NAME[name](data.train.labels(), hparams, rng)
     if data.train.order is not None:

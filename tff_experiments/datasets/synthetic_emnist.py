@@ -1,8 +1,10 @@
-"""Writer-styled glyphs in EMNIST's 62 classes: data to try things on where the real one can't be had.
+"""Writer-styled glyphs in EMNIST's 62 classes: data to try things on where the real one can't be
+had.
 
-Each glyph is a few strokes (`glyphs.py`). A writer has a style: slant, rotation, width, height, thickness and a distortion
-of each letter form; each example adds jitter. A pure function of the seed. Paper is 255 and ink 0, as in EMNIST.
-SYNTHETIC: an accuracy on it says nothing of handwriting.
+Each glyph is a few strokes (`glyphs.py`). A writer has a style: slant, rotation, width, height,
+thickness and a distortion of each letter form; each example adds jitter. A pure function of the
+seed. Paper is 255 and ink 0, as in EMNIST. SYNTHETIC: an accuracy on it says nothing of
+handwriting.
 """
 
 import dataclasses
@@ -17,7 +19,14 @@ DEFAULT_PARTITION = "natural"
 SIDE = 28
 # Standard deviations of what makes writers differ, and of what makes one writer's examples differ.
 _WRITER = {"slant": 0.22, "rotation": 0.10, "log_width": 0.14, "log_height": 0.09, "warp": 0.035}
-_EXAMPLE = {"slant": 0.07, "rotation": 0.05, "log_width": 0.06, "log_height": 0.05, "warp": 0.028, "shift": 0.8}
+_EXAMPLE = {
+    "slant": 0.07,
+    "rotation": 0.05,
+    "log_width": 0.06,
+    "log_height": 0.05,
+    "warp": 0.028,
+    "shift": 0.8,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +45,9 @@ class Hparams:
     def __post_init__(self):
         for name in ("writers", "examples", "test_examples"):
             if getattr(self, name) < 1:
-                raise ValueError(f"synthetic_emnist_{name} must be >= 1, got {getattr(self, name)}.")
+                raise ValueError(
+                    f"synthetic_emnist_{name} must be >= 1, got {getattr(self, name)}."
+                )
 
 
 def build(hparams: Hparams, *, data_dir: pathlib.Path | None, cache_dir: pathlib.Path):
@@ -58,8 +69,13 @@ def generate(hparams: Hparams) -> federated_data.FederatedData:
     ids = tuple(f"writer_{writer:05d}" for writer in range(hparams.writers))
 
     def split(rows, num_rows):
-        columns = {"images": pixels[:, rows].reshape(-1, SIDE, SIDE), "labels": labels[:, rows].reshape(-1)}
-        return federated_data.ClientExamples(ids, columns, np.arange(hparams.writers + 1) * num_rows)
+        columns = {
+            "images": pixels[:, rows].reshape(-1, SIDE, SIDE),
+            "labels": labels[:, rows].reshape(-1),
+        }
+        return federated_data.ClientExamples(
+            ids, columns, np.arange(hparams.writers + 1) * num_rows
+        )
 
     return federated_data.FederatedData(
         name="synthetic_emnist",
@@ -84,7 +100,9 @@ def _draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _shapes(n: int, rng: np.random.Generator) -> np.ndarray:
-    """One linear map per example, float64 [n, 2, 2]: width and height, then slant, then rotation."""
+    """One linear map per example, float64 [n, 2, 2]: width and height, then slant, then
+    rotation.
+    """
     drawn = {
         name: rng.normal(0, _WRITER[name]) + rng.normal(0, _EXAMPLE[name], n)
         for name in ("slant", "rotation", "log_width", "log_height")
@@ -93,13 +111,17 @@ def _shapes(n: int, rng: np.random.Generator) -> np.ndarray:
     width, height = np.exp(drawn["log_width"]), np.exp(drawn["log_height"])
     zero = np.zeros(n)
     scale = np.stack([np.stack([width, zero], -1), np.stack([zero, height], -1)], -2)
-    shear = np.stack([np.stack([zero + 1, zero], -1), np.stack([-drawn["slant"], zero + 1], -1)], -2)
+    shear = np.stack(
+        [np.stack([zero + 1, zero], -1), np.stack([-drawn["slant"], zero + 1], -1)], -2
+    )
     turn = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)
     return scale @ shear @ turn
 
 
 def _splat(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Spreads points (x, y), [n, p, 2], bilinearly on a grid [n, SIDE, SIDE]; a stroke weighs its length [n, p]."""
+    """Spreads points (x, y), [n, p, 2], bilinearly on a grid [n, SIDE, SIDE]; a stroke weighs its
+    length [n, p].
+    """
     points = np.clip(points, 0, SIDE - 1.001)
     corner = points.astype(np.int64)
     right, down = np.moveaxis(points - corner, -1, 0)

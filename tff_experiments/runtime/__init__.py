@@ -1,4 +1,6 @@
-"""What executes TFF computations. Each entry has `Hparams` and a context manager `use(hparams, quiet=...)`."""
+"""What executes TFF computations. Each entry has `Hparams` and a context manager `use(hparams,
+quiet=...)`.
+"""
 
 from tff_experiments.runtime import native
 

@@ -1,7 +1,8 @@
 """TFF's native runtime: its C++ worker, a process of its own reached over gRPC.
 
-TFF's stock context starts the worker too, but leaves it behind when Python ends, with Python's standard output
-still open. This one owns the process: it ends when the context is left, and when this process dies in any way.
+TFF's stock context starts the worker too, but leaves it behind when Python ends, with Python's
+standard output still open. This one owns the process: it ends when the context is left, and when
+this process dies in any way.
 """
 
 import contextlib
@@ -47,7 +48,8 @@ class Worker:
         calls = hparams.max_concurrent_calls or -1
         libc = ctypes.CDLL(None)
         # Standard output stays ours: a pipe that reads it must see its end when Python ends.
-        # A session of its own keeps the terminal's Ctrl-C away from it, so that a round can be ended in order.
+        # A session of its own keeps the terminal's Ctrl-C away from it, so that a round can be
+        # ended in order.
         self._process = subprocess.Popen(
             [str(binary), f"--port={port}", f"--max_concurrent_computation_calls={calls}"],
             stdin=subprocess.DEVNULL,

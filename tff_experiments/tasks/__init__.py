@@ -1,4 +1,6 @@
-"""Learning problems, one a file. Each has `Hparams`, `build(hparams, *, data, seed) -> Task` and its default data."""
+"""Learning problems, one a file. Each has `Hparams`, `build(hparams, *, data, seed) -> Task` and
+its default data.
+"""
 
 from tff_experiments.tasks import (
     digits_linear,

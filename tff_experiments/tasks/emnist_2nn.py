@@ -1,4 +1,6 @@
-"""Character recognition on EMNIST with two hidden layers of 200: the 2NN of McMahan et al. 2017, section 3."""
+"""Character recognition on EMNIST with two hidden layers of 200: the 2NN of McMahan et al. 2017,
+section 3.
+"""
 
 import dataclasses
 

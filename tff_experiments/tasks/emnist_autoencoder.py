@@ -1,6 +1,8 @@
-"""The EMNIST autoencoder of Reddi et al. 2021, table 9: 784-1000-500-250-30-250-500-1000-784, 2,837,314 weights.
+"""The EMNIST autoencoder of Reddi et al. 2021, table 9: 784-1000-500-250-30-250-500-1000-784,
+2,837,314 weights.
 
-A regression: the loss is the squared error, and `mse` is the metric to look at (small is good). Input 1 is paper.
+A regression: the loss is the squared error, and `mse` is the metric to look at (small is good).
+Input 1 is paper.
 """
 
 import dataclasses
@@ -38,7 +40,9 @@ def build(hparams: Hparams, *, data, seed: int) -> task.Task:
     return task.Task(
         name="emnist_autoencoder",
         seed=seed,
-        build_layers=lambda: [layers.Dense(w, activation=activations.get(w, "sigmoid")) for w in WIDTHS],
+        build_layers=lambda: [
+            layers.Dense(w, activation=activations.get(w, "sigmoid")) for w in WIDTHS
+        ],
         preprocess=preprocess,
         batch_spec=(spec, spec),
         loss=tf.keras.losses.MeanSquaredError,

@@ -1,7 +1,7 @@
 """Character recognition on EMNIST with TFF's `cnn_dropout`: 1,206,590 weights for 62 classes.
 
-Reddi et al. 2021, table 8 (https://arxiv.org/abs/2003.00295). Ends in logits where TFF's ends in a softmax: the same
-function, with a loss that does not overflow.
+Reddi et al. 2021, table 8 (https://arxiv.org/abs/2003.00295). Ends in logits where TFF's ends in a
+softmax: the same function, with a loss that does not overflow.
 """
 
 import dataclasses

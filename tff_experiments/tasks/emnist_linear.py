@@ -1,4 +1,6 @@
-"""Character recognition on EMNIST with logistic (softmax) regression. Weights start at 0: the loss is convex."""
+"""Character recognition on EMNIST with logistic (softmax) regression. Weights start at 0: the loss
+is convex.
+"""
 
 import dataclasses
 
@@ -15,7 +17,9 @@ class Hparams:
     """Logistic regression has no knobs."""
 
 
-def build(hparams: Hparams, *, data, seed: int, name: str = "emnist_linear", shape=(28, 28)) -> task.Task:
+def build(
+    hparams: Hparams, *, data, seed: int, name: str = "emnist_linear", shape=(28, 28)
+) -> task.Task:
     """Makes the task; raises ValueError for images of another shape."""
     del hparams
     task.check_image_shape(data, name, shape)

@@ -1,4 +1,6 @@
-"""Digit recognition on MNIST with the 2NN of McMahan et al. 2017: 784-200-200-10, 199,210 weights."""
+"""Digit recognition on MNIST with the 2NN of McMahan et al. 2017: 784-200-200-10, 199,210
+weights.
+"""
 
 from tff_experiments.tasks import emnist_2nn, task
 

@@ -1,4 +1,6 @@
-"""Digit recognition on MNIST with the CNN of McMahan et al. 2017, section 3: 1,663,370 weights, no dropout."""
+"""Digit recognition on MNIST with the CNN of McMahan et al. 2017, section 3: 1,663,370 weights, no
+dropout.
+"""
 
 import dataclasses
 

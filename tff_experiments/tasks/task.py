@@ -1,7 +1,8 @@
 """What a task is: a Keras model, how examples enter it, its loss and its metrics.
 
-Keras models that TFF has traced may turn into TF1 models, so that `keras_model()` makes a fresh one for each use. It
-sets Keras' seed first: initial weights are constants of the process that is built from them.
+Keras models that TFF has traced may turn into TF1 models, so that `keras_model()` makes a fresh one
+for each use. It sets Keras' seed first: initial weights are constants of the process that is built
+from them.
 """
 
 import dataclasses
@@ -49,7 +50,10 @@ class Task:
     def model_fn(self) -> tff.learning.models.VariableModel:
         """Makes the model as TFF takes it."""
         return tff.learning.models.from_keras_model(
-            self.keras_model(), input_spec=self.batch_spec, loss=self.loss(), metrics=self.keras_metrics()
+            self.keras_model(),
+            input_spec=self.batch_spec,
+            loss=self.loss(),
+            metrics=self.keras_metrics(),
         )
 
 
@@ -65,7 +69,8 @@ def classification(name: str, build_layers, data: federated_data.FederatedData, 
 
     Args:
         name: The task's name.
-        build_layers: num_classes -> layers that map images [b, height, width, 1] to logits [b, num_classes].
+        build_layers: num_classes -> layers that map images [b, height, width, 1] to logits [b,
+            num_classes].
         data: What it is trained on: gives the images' shape and the number of classes.
         seed: Seed of the initial weights.
 
@@ -83,7 +88,10 @@ def classification(name: str, build_layers, data: federated_data.FederatedData, 
         name=name,
         seed=seed,
         build_layers=lambda: build_layers(data.num_classes),
-        preprocess=lambda columns: (as_floats(columns["images"])[..., tf.newaxis], columns["labels"]),
+        preprocess=lambda columns: (
+            as_floats(columns["images"])[..., tf.newaxis],
+            columns["labels"],
+        ),
         batch_spec=(tf.TensorSpec([None, *shape, 1], tf.float32), tf.TensorSpec([None], tf.int32)),
         loss=lambda: tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         keras_metrics=lambda: [tf.keras.metrics.SparseCategoricalAccuracy("accuracy")],
@@ -92,9 +100,15 @@ def classification(name: str, build_layers, data: federated_data.FederatedData, 
     )
 
 
-def check_image_shape(data: federated_data.FederatedData, name: str, shape: tuple[int, ...]) -> None:
-    """Raises ValueError unless the data's images have the shape that the task's model is made for."""
+def check_image_shape(
+    data: federated_data.FederatedData, name: str, shape: tuple[int, ...]
+) -> None:
+    """Raises ValueError unless the data's images have the shape that the task's model is made
+    for.
+    """
     spec = data.train.element_spec.get("images")
     if spec is None or spec.shape != shape:
         found = spec.shape if spec else sorted(data.train.element_spec)
-        raise ValueError(f"task {name} wants images of shape {shape}, data set {data.name} has {found}.")
+        raise ValueError(
+            f"task {name} wants images of shape {shape}, data set {data.name} has {found}."
+        )
