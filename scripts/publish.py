@@ -1,0 +1,54 @@
+"""Keeps the evaluated rounds of runs as small files, and prints their mean and deviation over seeds.
+
+python scripts/publish.py --name=femnist_fed_avg --rounds=100,400 runs/femnist_fed_avg/seed_*
+
+writes results/femnist_fed_avg/<run's name>.jsonl, the first line of which says commit, data and flags.
+"""
+
+import json
+import pathlib
+import sys
+
+REPO = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO))
+
+import numpy as np
+from absl import app, flags
+
+from tff_experiments import records
+
+FLAGS = flags.FLAGS
+NOT_KEPT = ("--data_dir=",)
+
+
+def keep(run: pathlib.Path, target: pathlib.Path) -> list[dict[str, float]]:
+    """Writes a run's evaluated rounds to `target` and returns them."""
+    rows = [row for row in records.read_metrics(run) if "test/loss" in row]
+    about = json.loads((run / "run.json").read_text())
+    lines = (run / "flags.txt").read_text().splitlines()
+    about["flags"] = [line for line in lines if not line.startswith(NOT_KEPT)]
+    about.pop("command")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("".join(json.dumps(row) + "\n" for row in [about, *rows]))
+    print(f"{target.relative_to(REPO)}: {about['data']}, commit {about['commit']}")
+    return rows
+
+
+def main(argv: list[str]) -> None:
+    """Keeps each run, then prints a table over all of them."""
+    runs = [pathlib.Path(name) for name in argv[1:]]
+    kept = [keep(run, REPO / "results" / FLAGS.name / f"{run.name}.jsonl") for run in runs]
+    wanted = [int(text) for text in FLAGS.rounds] or [kept[0][-1]["round"]]
+    for name in FLAGS.metrics:
+        for round_num in wanted:
+            values = [row[name] for rows in kept for row in rows if row["round"] == round_num]
+            spread = f"{np.std(values, ddof=1):.4f}" if len(values) > 1 else "-"
+            each = ", ".join(f"{value:.4f}" for value in values)
+            print(f"{name} after {round_num}: mean {np.mean(values):.4f}, std {spread} ({each})")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("name", None, "Folder under results/.", required=True)
+    flags.DEFINE_list("rounds", [], "Rounds to print; by default the last.")
+    flags.DEFINE_list("metrics", ["test/accuracy"], "Metrics to print.")
+    app.run(main)
