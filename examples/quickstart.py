@@ -24,9 +24,10 @@ FLAGS = flags.FLAGS
 
 
 def client_dataset(examples):
-    """One client's data set repeated 10 times, in batches of 20: (pixels [20, 784], label [20])."""
+    """One client's data set repeated 10 times, in batches of 20: (pixels [20, 784], labels [20])."""
     pixels = examples["images"].reshape(-1, 784).astype("float32") / 255
-    return tf.data.Dataset.from_tensor_slices((pixels, examples["labels"])).repeat(10).batch(20)
+    dataset = tf.data.Dataset.from_tensor_slices((pixels, examples["labels"]))
+    return dataset.shuffle(len(pixels), seed=0).repeat(10).batch(20)
 
 
 def main(argv):
@@ -50,7 +51,7 @@ def main(argv):
 
     with native.use(native.Hparams()):
         trainer = tff.learning.algorithms.build_weighted_fed_avg(
-            model_fn, client_optimizer_fn=tff.learning.optimizers.build_sgdm(learning_rate=0.1)
+            model_fn, client_optimizer_fn=tff.learning.optimizers.build_sgdm(learning_rate=0.01)
         )
         state = trainer.initialize()
         for round_num in range(1, 11):

@@ -1,8 +1,8 @@
-"""Keeps the evaluated rounds of runs as small files, and prints their mean and deviation over seeds.
+"""Keeps the evaluated rounds of runs as small files, and prints mean and deviation over seeds.
 
 python scripts/publish.py --name=femnist_fed_avg --rounds=100,400 runs/femnist_fed_avg/seed_*
 
-writes results/femnist_fed_avg/<run's name>.jsonl, the first line of which says commit, data and flags.
+writes results/femnist_fed_avg/<run's name>.jsonl; its first line says commit, data and flags.
 """
 
 import json
@@ -11,6 +11,10 @@ import sys
 
 REPO = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
+
+from tff_experiments import quiet
+
+quiet.start()
 
 import numpy as np
 from absl import app, flags

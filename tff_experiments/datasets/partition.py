@@ -1,9 +1,9 @@
 """Makes clients of data without users (or other clients of data with users). Pure functions of the
 seed.
 
-    iid            shuffled, equally large clients                  McMahan et al. 2017, section 3
-    label_shards   sorted by label, shards dealt to the clients     McMahan et al. 2017, section 3
-    dirichlet      labels of client k ~ Dirichlet(alpha * prior)    Hsu et al. 2019 (arXiv:1909.06335)
+    iid            shuffled, equally large clients                 McMahan et al. 2017, section 3
+    label_shards   sorted by label, shards dealt to the clients    McMahan et al. 2017, section 3
+    dirichlet      labels of client k ~ Dirichlet(alpha * prior)   Hsu et al. 2019, arXiv 1909.06335
     unequal        shuffled, sizes log-normal
 
 Only training examples are dealt: the test set stays one centralised set.

@@ -1,0 +1,57 @@
+"""Checkpoints: bits come back, damage is seen, the one before is used."""
+
+import collections
+
+import numpy as np
+import pytest
+
+from tff_experiments import checkpoints
+
+STATE = collections.OrderedDict(
+    weights=[np.float32([[1, np.pi]]), np.arange(5)], step=np.int64(3), empty=()
+)
+OTHER = collections.OrderedDict(weights=[np.zeros((1, 2)), np.arange(5)], step=np.int64(0), empty=())
+
+
+def test_a_state_comes_back_bit_for_bit(tmp_path):
+    checkpoints.save(tmp_path, 7, STATE)
+    round_num, state = checkpoints.load_latest(tmp_path, STATE)
+    assert round_num == 7 and list(state) == list(STATE)
+    assert state["weights"][0].tobytes() == STATE["weights"][0].tobytes()
+    assert state["weights"][0].dtype == np.float32 and state["step"] == 3
+
+
+def test_the_last_two_are_kept(tmp_path):
+    for round_num in (5, 10, 15):
+        checkpoints.save(tmp_path, round_num, STATE)
+    assert checkpoints.rounds(tmp_path) == [10, 15]
+
+
+def test_without_a_checkpoint_the_initial_state_is_the_latest(tmp_path):
+    assert checkpoints.load_latest(tmp_path / "none", STATE) == (0, STATE)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, damage, caplog):
+    for round_num in (10, 20):
+        checkpoints.save(tmp_path, round_num, STATE)
+    path = tmp_path / "round_00000020.ckpt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    content = {"cut": content[: len(content) // 2], "flip": content, "empty": b""}[damage]
+    path.write_bytes(bytes(content))
+    assert checkpoints.load_latest(tmp_path, STATE)[0] == 10
+    assert "round_00000020.ckpt is damaged" in caplog.text
+
+
+def test_when_all_are_damaged_nothing_is_overwritten_silently(tmp_path):
+    checkpoints.save(tmp_path, 10, STATE)
+    (tmp_path / "round_00000010.ckpt").write_bytes(b"x")
+    with pytest.raises(ValueError, match="no checkpoint in .* can be read"):
+        checkpoints.load_latest(tmp_path, STATE)
+
+
+def test_a_state_of_another_type_is_refused(tmp_path):
+    checkpoints.save(tmp_path, 10, STATE)
+    with pytest.raises(ValueError, match="of another model or algorithm"):
+        checkpoints.load(tmp_path, 10, OTHER)

@@ -1,0 +1,67 @@
+"""A run's folder: what is written, what a resume may change, who may write."""
+
+import json
+
+import pytest
+from tensorboard.backend.event_processing import event_accumulator
+
+from tff_experiments import records
+
+FLAGS = ["--rounds=10", "--seed=1"]
+ABOUT = {"data": "tiny"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    run = records.RunFolder(tmp_path / "run")
+    yield run
+    run.close()
+
+
+def test_rows_after_the_checkpoint_and_half_lines_are_dropped_on_resume(folder):
+    folder.restart_after(0)
+    for round_num in (1, 2, 3):
+        folder.record({"round": round_num, "train/loss": 1 / round_num})
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"round": 4, "tra')
+    folder.restart_after(2)
+    folder.record({"round": 3, "train/loss": 0.5})
+    folder.sync()
+    rows = records.read_metrics(folder.path)
+    assert [(row["round"], row["train/loss"]) for row in rows] == [(1, 1), (2, 0.5), (3, 0.5)]
+    events = event_accumulator.EventAccumulator(str(folder.path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Tensors("train/loss")] == [1, 2, 3]
+
+
+def test_numbers_that_json_lacks_become_null(folder):
+    folder.restart_after(0)
+    folder.record({"round": 1, "train/loss": float("nan"), "train/accuracy": float("inf")})
+    text = (folder.path / "metrics.jsonl").read_text()
+    assert json.loads(text) == {"round": 1, "train/loss": None, "train/accuracy": None}
+
+
+def test_a_resume_may_have_more_rounds_and_nothing_else(folder):
+    folder.claim(FLAGS, ABOUT, may_grow="rounds")
+    folder.claim(["--rounds=20", "--seed=1"], ABOUT, may_grow="rounds")
+    for changed, message in (
+        (["--rounds=15", "--seed=1"], "--rounds was 20, is 15"),
+        (["--rounds=20", "--seed=2"], "--seed was 1, is 2"),
+        (["--rounds=20", "--seed=1", "--mu=1"], "--mu was absent, is 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            folder.claim(changed, ABOUT, may_grow="rounds")
+    with pytest.raises(ValueError, match="was run on tiny, now the data is big"):
+        folder.claim(["--rounds=20", "--seed=1"], {"data": "big"}, may_grow="rounds")
+    assert (folder.path / "flags.txt").read_text() == "--rounds=20\n--seed=1\n"
+
+
+def test_two_runs_can_not_write_to_one_folder(folder):
+    with pytest.raises(ValueError, match="another run is writing to"):
+        records.RunFolder(folder.path)
+
+
+def test_a_folder_that_can_not_be_made_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="can't be written .* name a folder of yours"):
+        records.RunFolder(tmp_path / "file" / "run")
