@@ -24,7 +24,7 @@ FLAGS = flags.FLAGS
 
 
 def client_dataset(examples):
-    """One client's data set repeated 10 times, in batches of 20: (pixels [20, 784], labels [20])."""
+    """One client's data set, shuffled, repeated 10 times, in batches of 20: (pixels, labels)."""
     pixels = examples["images"].reshape(-1, 784).astype("float32") / 255
     dataset = tf.data.Dataset.from_tensor_slices((pixels, examples["labels"]))
     return dataset.shuffle(len(pixels), seed=0).repeat(10).batch(20)

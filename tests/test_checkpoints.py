@@ -10,7 +10,9 @@ from tff_experiments import checkpoints
 STATE = collections.OrderedDict(
     weights=[np.float32([[1, np.pi]]), np.arange(5)], step=np.int64(3), empty=()
 )
-OTHER = collections.OrderedDict(weights=[np.zeros((1, 2)), np.arange(5)], step=np.int64(0), empty=())
+OTHER = collections.OrderedDict(
+    weights=[np.zeros((1, 2)), np.arange(5)], step=np.int64(0), empty=()
+)
 
 
 def test_a_state_comes_back_bit_for_bit(tmp_path):
@@ -47,7 +49,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, damage, capl
 def test_when_all_are_damaged_nothing_is_overwritten_silently(tmp_path):
     checkpoints.save(tmp_path, 10, STATE)
     (tmp_path / "round_00000010.ckpt").write_bytes(b"x")
-    with pytest.raises(ValueError, match="no checkpoint in .* can be read"):
+    with pytest.raises(ValueError, match=r"no checkpoint in .* can be read"):
         checkpoints.load_latest(tmp_path, STATE)
 
 

@@ -63,5 +63,5 @@ def test_two_runs_can_not_write_to_one_folder(folder):
 
 def test_a_folder_that_can_not_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="can't be written .* name a folder of yours"):
+    with pytest.raises(ValueError, match=r"can't be written .* name a folder of yours"):
         records.RunFolder(tmp_path / "file" / "run")

@@ -63,7 +63,7 @@ def build(hparams: Hparams, *, data_dir: pathlib.Path | None, cache_dir: pathlib
     """
     sizes = sizes or SIZES
     prefix = "digits_only" if hparams.only_digits else "all"
-    path = _database(data_dir, cache_dir, hparams)
+    path = _database(data_dir, cache_dir, prefix, sizes)
 
     def convert():
         verify(path, prefix, sizes)
@@ -77,22 +77,21 @@ def build(hparams: Hparams, *, data_dir: pathlib.Path | None, cache_dir: pathlib
     return cache.load_or_convert(cache_dir, f"emnist-{prefix}-{cache.files_key([path])}", convert)
 
 
-def _database(data_dir, cache_dir, hparams) -> pathlib.Path:
+def _database(data_dir, cache_dir, prefix, sizes) -> pathlib.Path:
     if data_dir is not None:
         path = data_dir / FILE_NAME
         if not path.is_file():
             raise ValueError(
-                f"{path} does not exist; --dataset=emnist wants TFF's {FILE_NAME} in "
-                f"--data_dir, or none."
+                f"{path} does not exist; --dataset=emnist wants TFF's {FILE_NAME} in --data_dir."
             )
         return path
     path = cache_dir / "emnist" / FILE_NAME
     if not path.is_file():
-        _download(path, hparams)
+        _download(path, prefix, sizes)
     return path
 
 
-def _download(path: pathlib.Path, hparams: Hparams) -> None:
+def _download(path: pathlib.Path, prefix: str, sizes: dict[str, SplitSize]) -> None:
     import tensorflow_federated as tff
 
     partial = path.parent.with_name("emnist-partial")
@@ -100,9 +99,11 @@ def _download(path: pathlib.Path, hparams: Hparams) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        tff.simulation.datasets.emnist.load_data(hparams.only_digits, cache_dir=str(partial))
+        tff.simulation.datasets.emnist.load_data(cache_dir=str(partial))
+        verify(partial / FILE_NAME, prefix, sizes)
     except Exception as error:
-        raise ValueError(f"federated EMNIST could not be downloaded ({error})") from error
+        shutil.rmtree(partial, ignore_errors=True)
+        raise ValueError(f"federated EMNIST could not be downloaded whole ({error}).") from error
     partial.rename(path.parent)
 
 
