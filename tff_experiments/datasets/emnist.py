@@ -99,7 +99,9 @@ def _download(path: pathlib.Path, prefix: str, sizes: dict[str, SplitSize]) -> N
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        tff.simulation.datasets.emnist.load_data(cache_dir=str(partial))
+        tff.simulation.datasets.emnist.load_data(
+            only_digits=prefix == "digits_only", cache_dir=str(partial)
+        )
         verify(partial / FILE_NAME, prefix, sizes)
     except Exception as error:
         shutil.rmtree(partial, ignore_errors=True)

@@ -18,14 +18,14 @@ NEEDS_DATA_DIR = False
 DEFAULT_PARTITION = "natural"
 SIDE = 28
 # Standard deviations of what makes writers differ, and of what makes one writer's examples differ.
-_WRITER = {"slant": 0.22, "rotation": 0.10, "log_width": 0.14, "log_height": 0.09, "warp": 0.035}
+_WRITER = {"slant": 0.22, "rotation": 0.10, "log_width": 0.14, "log_height": 0.09, "warp": 0.05}
 _EXAMPLE = {
     "slant": 0.07,
     "rotation": 0.05,
     "log_width": 0.06,
     "log_height": 0.05,
-    "warp": 0.028,
-    "shift": 0.8,
+    "warp": 0.045,
+    "shift": 1.2,
 }
 
 
@@ -93,10 +93,10 @@ def _draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     knots = knots + rng.normal(0, _EXAMPLE["warp"], knots.shape)
     points = np.einsum("npk,nkd->npd", glyphs.SPLINES[labels], knots)
     points = np.einsum("npd,nde->npe", points, _shapes(len(labels), rng))
-    points = points * 9.5 + (SIDE - 1) / 2 + rng.normal(0, _EXAMPLE["shift"], (len(labels), 1, 2))
-    thickness = np.exp(rng.normal(0, 0.22)) * 1.05
+    points = points * 11.0 + (SIDE - 1) / 2 + rng.normal(0, _EXAMPLE["shift"], (len(labels), 1, 2))
+    thickness = np.exp(rng.normal(0, 0.25)) * 1.2
     ink = _blur(_splat(points, glyphs.LENGTHS[labels]), thickness)
-    return np.rint(255 * np.exp(-1.6 * thickness * ink)).astype(np.uint8)
+    return np.rint(255 * np.exp(-7 * ink)).astype(np.uint8)
 
 
 def _shapes(n: int, rng: np.random.Generator) -> np.ndarray:
