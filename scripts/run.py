@@ -1,8 +1,7 @@
 """Trains one federated model, and writes what happened to a run folder.
 
-    python scripts/run.py --task=emnist_cnn --dataset=synthetic_emnist --rounds=50 python
-    scripts/run.py --flagfile=configs/femnist_fed_avg.cfg --data_dir=FOLDER
-    --output_dir=runs/femnist
+    python scripts/run.py --task=emnist_cnn --dataset=synthetic_emnist --rounds=50
+    python scripts/run.py --flagfile=configs/femnist_fed_avg.cfg --data_dir=FOLDER
 
 The same command with the same --output_dir resumes a run that was interrupted. --helpshort lists
 what all runs share; --help adds each plug-in's own flags, prefixed with its name.
@@ -27,7 +26,6 @@ from tff_experiments import flags as hparams_flags
 from tff_experiments.aggregation import BY_NAME as AGGREGATORS
 from tff_experiments.algorithms import BY_NAME as ALGORITHMS
 from tff_experiments.algorithms import optimizers
-from tff_experiments.datasets import partition
 
 FLAGS = flags.FLAGS
 ROOMS = {
@@ -53,30 +51,15 @@ def define_flags() -> list[str]:
         "aggregator", "mean", sorted(ROOMS["aggregator"]), "How clients' updates become one."
     )
     flags.DEFINE_enum("runtime", "native", sorted(ROOMS["runtime"]), "What executes the process.")
-    flags.DEFINE_enum(
-        "dataset", None, sorted(ROOMS["dataset"]), "Source of the data; by default the task's."
-    )
-    flags.DEFINE_enum(
-        "partition",
-        None,
-        [partition.NATURAL, *sorted(partition.BY_NAME)],
-        "How clients are made; by default the task's for its own data, else the source's.",
-    )
-    flags.DEFINE_string("data_dir", "", "Folder with the source's files.")
+    hparams_flags.define_data(None)
     hparams_flags.define(training.Hparams)
     hparams_flags.define(optimizers.Hparams, prefix="client_", defaults={"learning_rate": 0.1})
     hparams_flags.define(optimizers.Hparams, prefix="server_")
-    hparams_flags.define(partition.Hparams, prefix="partition_")
-    names = set(FLAGS) - before
+    names = set(FLAGS) - before - {"cache_dir"}
     flags.DEFINE_string(
         "output_dir",
         "",
         "The run's folder; by default a new one under runs/. An old one is resumed.",
-    )
-    flags.DEFINE_string(
-        "cache_dir",
-        "",
-        "Converted data; by default $TFF_EXPERIMENTS_CACHE or ~/.cache/tff_experiments.",
     )
     for name in sorted(set(FLAGS) - before):
         FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
@@ -89,19 +72,8 @@ def define_flags() -> list[str]:
 def build():
     """Makes data, task and hyperparameters from the flags; raises ValueError for what can't be."""
     defaults = tasks.BY_NAME[FLAGS.task]
-    source = FLAGS.dataset or defaults.DEFAULT_DATASET
-    made = FLAGS.partition or (
-        defaults.DEFAULT_PARTITION if source == defaults.DEFAULT_DATASET else ""
-    )
     hparams = hparams_flags.read(training.Hparams)
-    data = datasets.load(
-        source,
-        hparams_flags.read_plugin(datasets.BY_NAME, source),
-        data_dir=FLAGS.data_dir,
-        cache_dir=FLAGS.cache_dir,
-        partition_name=made,
-        partition_hparams=hparams_flags.read(partition.Hparams, prefix="partition_"),
-    )
+    data = hparams_flags.load_data(defaults.DEFAULT_DATASET)
     training.check(hparams, data)
     task = defaults.build(
         hparams_flags.read_plugin(tasks.BY_NAME, FLAGS.task), data=data, seed=hparams.seed

@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+from tff_experiments import datasets
+from tff_experiments.datasets import partition
+
 T = TypeVar("T")
 _DEFINE = {
     bool: flags.DEFINE_bool,
@@ -70,9 +73,37 @@ def read_plugin(by_name: Mapping[str, types.ModuleType], name: str) -> Any:
     return read(by_name[name].Hparams, prefix=f"{name}_")
 
 
+def define_data(default_dataset: str | None) -> None:
+    """Defines what chooses the data: source, partition and where files are."""
+    choices = sorted(datasets.BY_NAME)
+    text = "Source of the data" + ("; by default the task's." if default_dataset is None else ".")
+    flags.DEFINE_enum("dataset", default_dataset, choices, text)
+    partitions = [partition.NATURAL, *sorted(partition.BY_NAME)]
+    text = "How clients are made; by default as the source has it."
+    flags.DEFINE_enum("partition", None, partitions, text)
+    flags.DEFINE_string("data_dir", "", "Folder with the source's files.")
+    text = "Converted data; by default $TFF_EXPERIMENTS_CACHE or ~/.cache/tff_experiments."
+    flags.DEFINE_string("cache_dir", "", text)
+    define(partition.Hparams, prefix="partition_")
+
+
+def load_data(default_dataset: str):
+    """Loads the `FederatedData` that the flags choose; raises as `datasets.load` does."""
+    source = flags.FLAGS.dataset or default_dataset
+    return datasets.load(
+        source,
+        read_plugin(datasets.BY_NAME, source),
+        data_dir=flags.FLAGS.data_dir,
+        cache_dir=flags.FLAGS.cache_dir,
+        partition_name=flags.FLAGS.partition or "",
+        partition_hparams=read(partition.Hparams, prefix="partition_"),
+    )
+
+
 def lines(names: list[str]) -> list[str]:
-    """The flags' values as the lines of a flagfile."""
-    return [f"--{name}={_text(flags.FLAGS[name].value)}" for name in names]
+    """The flags' values as the lines of a flagfile; those without a value are left out."""
+    values = {name: flags.FLAGS[name].value for name in names}
+    return [f"--{name}={_text(value)}" for name, value in values.items() if value is not None]
 
 
 def _text(value: Any) -> str:

@@ -3,7 +3,6 @@
 from tff_experiments.tasks import emnist_linear, task
 
 DEFAULT_DATASET = "digits"
-DEFAULT_PARTITION = "dirichlet"
 Hparams = emnist_linear.Hparams
 
 

@@ -13,7 +13,6 @@ from tensorflow.keras import layers
 from tff_experiments.tasks import task
 
 DEFAULT_DATASET = "emnist"
-DEFAULT_PARTITION = "natural"
 WIDTHS = (1000, 500, 250, 30, 250, 500, 1000, 784)
 
 

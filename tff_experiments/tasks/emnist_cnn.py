@@ -11,7 +11,6 @@ from tensorflow.keras import layers
 from tff_experiments.tasks import task
 
 DEFAULT_DATASET = "emnist"
-DEFAULT_PARTITION = "natural"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,6 @@ weights.
 from tff_experiments.tasks import emnist_2nn, task
 
 DEFAULT_DATASET = "mnist"
-DEFAULT_PARTITION = "iid"
 Hparams = emnist_2nn.Hparams
 
 

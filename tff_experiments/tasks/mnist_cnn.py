@@ -9,7 +9,6 @@ from tensorflow.keras import layers
 from tff_experiments.tasks import task
 
 DEFAULT_DATASET = "mnist"
-DEFAULT_PARTITION = "iid"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,47 @@
+"""Prints and plots what a partition of a data set looks like: clients, sizes, label skew.
+
+python scripts/partition_report.py --dataset=digits --partition=dirichlet --partition_alpha=0.1
+python scripts/partition_report.py --dataset=mnist --data_dir=FOLDER --partition=label_shards
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from tff_experiments import quiet
+
+quiet.start()
+
+from absl import app, flags
+
+from tff_experiments import datasets
+from tff_experiments import flags as hparams_flags
+from tff_experiments.datasets import partition_report
+
+FLAGS = flags.FLAGS
+
+
+def main(argv: list[str]) -> int:
+    """Prints the report and says where the plot is; bad input is one line and exit code 2."""
+    del argv
+    try:
+        data = hparams_flags.load_data(FLAGS.dataset)
+        print(partition_report.as_text(data))
+        if FLAGS.plot:
+            partition_report.plot(data, pathlib.Path(FLAGS.plot))
+            print(f"plot      {FLAGS.plot}")
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    hparams_flags.define_data("digits")
+    flags.DEFINE_string(
+        "plot", "runs/partition.png", "Picture to write, .png or .svg; '' for none."
+    )
+    hparams_flags.define_plugins(datasets.BY_NAME)
+    for name in ("dataset", "partition", "data_dir", "plot"):
+        FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
+    app.run(main)
