@@ -165,7 +165,8 @@ def _round(process, task, data, hparams, evaluate, state, round_num):
     row["train/clients"] = len(datasets)
     seconds = {"data": lap()}
     output = process.next(state, datasets)
-    row.update(_train_metrics(output.metrics))
+    sent = sum(len(client.order) for client in batches)
+    row.update(_train_metrics(output.metrics, sent))
     seconds["next"] = lap()
     if _due(round_num, hparams.eval_every, hparams.rounds):
         weights = process.get_model_weights(output.state)
@@ -177,13 +178,16 @@ def _round(process, task, data, hparams, evaluate, state, round_num):
     return output.state, row
 
 
-def _train_metrics(metrics) -> dict[str, float]:
+def _train_metrics(metrics, sent: int) -> dict[str, float]:
     """Scalars of TFF's metrics; an empty cohort has no losses, only the 0 that TFF makes of 0
     / 0.
     """
     train = dict(metrics["client_work"]["train"])
+    if "num_examples" in train:
+        # TFF drops a client whose update is not finite, its metrics with it, and says nothing.
+        train["lost_examples"] = sent - int(train["num_examples"])
     if not train.get("num_examples", 1):
-        train = {"num_examples": 0, "num_batches": 0}
+        train = {name: n for name, n in train.items() if name.endswith(("_examples", "_batches"))}
     train |= metrics.get("finalizer") or {}
     return {
         f"train/{name}": np.asarray(value).item()
@@ -198,6 +202,8 @@ def _due(round_num: int, every: int, rounds: int) -> bool:
 
 def _check_finite(row: dict[str, float], folder: records.RunFolder) -> None:
     bad = [name for name, value in row.items() if not math.isfinite(value)]
+    if row.get("train/lost_examples") and not row["train/num_examples"]:
+        bad.append("the update of every client")
     if row.get("train/update_non_finite"):
         bad.append("the model update")
     if bad:
