@@ -1,0 +1,57 @@
+"""Imports point one way: the table of the design, held."""
+
+import ast
+
+import pytest
+from conftest import REPO
+
+PACKAGE = REPO / "tff_experiments"
+# What a room or module may import of ours, beside itself.
+MAY = {
+    "about": {"datasets"},
+    "aggregation": set(),
+    "algorithms": set(),
+    "checkpoints": set(),
+    "datasets": set(),
+    "evaluation": {"datasets", "tasks"},
+    "flags": {"datasets"},
+    "quiet": set(),
+    "records": set(),
+    "runtime": set(),
+    "sampling": set(),
+    "tasks": {"datasets"},
+    "training": {"checkpoints", "datasets", "evaluation", "records", "sampling", "tasks"},
+}
+NO_TENSORFLOW = ("sampling.py", "datasets/federated_data.py", "datasets/partition.py")
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.parent != REPO)
+
+
+def imported(path):
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_room_imports_what_the_table_allows(path):
+    room = path.parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    ours = {name.split(".")[1] for name in imported(path) if name.startswith("tff_experiments.")}
+    assert ours - {room} <= MAY[room]
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_only_flags_knows_absl_flags(path):
+    assert str(path) == "flags.py" or "absl.flags" not in set(imported(path))
+
+
+@pytest.mark.parametrize("path", NO_TENSORFLOW)
+def test_what_needs_no_tensorflow_has_none(path):
+    assert not [name for name in imported(path) if name.startswith("tensorflow")]
+
+
+def test_no_file_is_deeper_than_package_room_file():
+    assert max(len(path.parts) for path in FILES) == 2

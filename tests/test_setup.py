@@ -1,0 +1,88 @@
+"""scripts/setup.sh stops with one clear line where TFF can't be installed."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from conftest import REPO
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A checkout without .venv, and a PATH that begins with tools of ours."""
+    repo = tmp_path / "repo"
+    (repo / "scripts").mkdir(parents=True)
+    shutil.copy(REPO / "scripts" / "setup.sh", repo / "scripts")
+    shutil.copy(REPO / "requirements.txt", repo)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    return repo, tools
+
+
+def fake(tools, name, script):
+    path = tools / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def run(fresh):
+    repo, tools = fresh
+    env = {**os.environ, "PATH": f"{tools}:/usr/bin:/bin"}
+    done = subprocess.run(
+        ["sh", "scripts/setup.sh"], cwd=repo, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if "installing the packages" not in line]
+    return line
+
+
+def no_python(tools):
+    for name in ("python3.11", "python3", "python"):
+        fake(tools, name, "echo Python 3.13.0; [ $1 = --version ]")
+
+
+def python_whose_pip_says(tools, words):
+    """A python3.11 that makes a .venv in which pip fails."""
+    pip = f'echo "{words}" >&2; exit 1'
+    fake(
+        tools,
+        "python3.11",
+        'case "$1" in -c) exit 0 ;; -m) mkdir -p .venv/bin; '
+        f"printf '#!/bin/sh\\n{pip}\\n' >.venv/bin/pip; chmod +x .venv/bin/pip ;; esac",
+    )
+
+
+def test_another_platform_is_refused(fresh):
+    fake(fresh[1], "uname", 'case "$1" in -s) echo Darwin ;; *) echo arm64 ;; esac')
+    assert "Linux x86-64 only, this is Darwin arm64" in run(fresh)
+
+
+def test_an_old_glibc_is_refused(fresh):
+    fake(fresh[1], "getconf", "echo glibc 2.28")
+    assert "needs glibc 2.31 or newer, this system has '2.28'" in run(fresh)
+
+
+def test_a_full_disk_is_refused_before_anything_is_installed(fresh):
+    fake(fresh[1], "df", "printf 'a b c d e f\\n/dev/x 9 9 1500000 99%% /\\n'")
+    assert "need 4 GB of disk, 1 GB are free" in run(fresh)
+    assert not (fresh[0] / ".venv").exists()
+
+
+def test_a_python_that_tff_can_not_use_is_refused_with_the_way_out(fresh):
+    no_python(fresh[1])
+    line = run(fresh)
+    assert "Python 3.11 with venv is needed" in line and "or uv, which fetches it" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("Temporary failure in name resolution", "package index can't be reached"),
+        ("OSError: [Errno 28] No space left on device", "the disk is full"),
+        ("ERROR: something else", "pip failed: ERROR: something else"),
+    ],
+)
+def test_what_pip_stumbles_over_is_said_in_one_line(fresh, words, message):
+    python_whose_pip_says(fresh[1], words)
+    assert message in run(fresh)
