@@ -12,7 +12,7 @@ from tff_experiments import quiet
 
 quiet.start()
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from tff_experiments import datasets
 from tff_experiments import flags as hparams_flags
@@ -24,6 +24,7 @@ FLAGS = flags.FLAGS
 def main(argv: list[str]) -> int:
     """Prints the report and says where the plot is; bad input is one line and exit code 2."""
     del argv
+    logging.set_verbosity(logging.WARNING)
     try:
         data = hparams_flags.load_data(FLAGS.dataset)
         print(partition_report.as_text(data))
