@@ -106,6 +106,8 @@ class Progress:
 
     def __call__(self, row):
         """Shows one round."""
+        if not self._shown:
+            self._bar.initial = row["round"] - 1  # A resumed run's rate is that of its own rounds.
         self._bar.n = row["round"]
         for name in ("train/loss", f"train/{self._metric}", f"test/{self._metric}"):
             if name in row:
@@ -138,6 +140,9 @@ def print_summary(folder: records.RunFolder, task, data) -> None:
 def run(result_flags: list[str]) -> None:
     """Builds everything from the flags, then trains."""
     data, task, hparams = build()
+    process = build_process(task)
+    runtime_hparams = hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime)
+    # Bad flags are found by now: a folder belongs to the flags that it was first given.
     path = (
         FLAGS.output_dir
         or f"runs/{FLAGS.task}-{FLAGS.algorithm}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
@@ -148,13 +153,10 @@ def run(result_flags: list[str]) -> None:
         folder.claim(
             hparams_flags.lines(result_flags), about.run(sys.argv, data), may_grow="rounds"
         )
-        with runtime.BY_NAME[FLAGS.runtime].use(
-            hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime), quiet=QUIET
-        ):
-            process = build_process(task)
+        with runtime.BY_NAME[FLAGS.runtime].use(runtime_hparams, quiet=QUIET):
             progress = Progress(hparams, task.main_metric)
             training.train(process, task, data, hparams, folder, on_round=progress)
-            progress.close()
+        progress.close()
         print_summary(folder, task, data)
     except (KeyboardInterrupt, SystemExit):
         print(

@@ -105,6 +105,7 @@ def test_bad_input_is_one_clear_line(flags, message, tmp_path):
     assert code != 0
     assert message in err
     assert "Traceback" not in err and len(err.splitlines()) <= 2
+    assert not (tmp_path / "run" / "flags.txt").exists()
 
 
 def test_a_pipe_sees_the_end():
