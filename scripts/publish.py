@@ -31,7 +31,8 @@ def keep(run: pathlib.Path, target: pathlib.Path) -> list[dict[str, float]]:
     about = json.loads((run / "run.json").read_text())
     lines = (run / "flags.txt").read_text().splitlines()
     about["flags"] = [line for line in lines if not line.startswith(NOT_KEPT)]
-    about.pop("command")
+    for start in (about, *about.get("earlier", [])):
+        start.pop("command")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(json.dumps(row) + "\n" for row in [about, *rows]))
     print(f"{target.relative_to(REPO)}: {about['data']}, commit {about['commit']}")

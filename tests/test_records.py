@@ -53,6 +53,8 @@ def test_a_resume_may_have_more_rounds_and_nothing_else(folder):
             folder.claim(changed, ABOUT, may_grow="rounds")
     with pytest.raises(ValueError, match="was run on tiny, now the data is big"):
         folder.claim(["--rounds=20", "--seed=1"], {"data": "big"}, may_grow="rounds")
+    about = json.loads((folder.path / "run.json").read_text())
+    assert about == {**ABOUT, "earlier": [ABOUT]}
     assert (folder.path / "flags.txt").read_text() == "--rounds=20\n--seed=1\n"
 
 

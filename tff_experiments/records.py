@@ -67,11 +67,14 @@ class RunFolder:
         if flags_file.exists():
             before = _parse(flags_file.read_text().splitlines())
             _check_same_flags(before, _parse(flags), may_grow, self.path)
-            data = (
-                json.loads(about_file.read_text())["data"] if about_file.exists() else about["data"]
-            )
-            if data != about["data"]:
-                raise ValueError(f"{self.path} was run on {data}, now the data is {about['data']}.")
+        if about_file.exists():
+            begun = json.loads(about_file.read_text())
+            if begun["data"] != about["data"]:
+                raise ValueError(
+                    f"{self.path} was run on {begun['data']}, now the data is {about['data']}."
+                )
+            # Which code made the earlier rounds must not be forgotten.
+            about = {**about, "earlier": [*begun.pop("earlier", []), begun]}
         _write_whole(about_file, json.dumps(about, indent=1) + "\n")
         _write_whole(flags_file, "\n".join(flags) + "\n")
 
