@@ -3,7 +3,7 @@
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +17,7 @@ class Batches(NamedTuple):
     examples: dict[str, np.ndarray]  # Field name -> [num_examples, ...], as the data set keeps it.
     order: np.ndarray  # int32 [epochs * kept examples]
     bounds: np.ndarray  # int32 [num_batches + 1]
+    preprocess: Callable[[dict], Any]  # In TensorFlow: columns of rows -> (x, y), row by row.
 
 
 def make(
@@ -25,6 +26,7 @@ def make(
     batch_size: int,
     epochs: int,
     max_examples: int,
+    preprocess: Callable[[dict], Any],
     rng: np.random.Generator,
 ) -> Batches:
     """Shuffles each epoch anew. A batch never holds examples of two epochs, so an epoch's last one
@@ -36,6 +38,7 @@ def make(
             2017).
         epochs: Passes over the examples.
         max_examples: Keeps a random subset of so many, 0 for all.
+        preprocess: Turns columns of rows into (x, y), in TensorFlow, each row by itself.
         rng: What shuffles.
 
     Returns:
@@ -49,16 +52,16 @@ def make(
         [epoch * len(kept) + np.arange(0, len(kept), size) for epoch in range(epochs)]
     )
     bounds = np.append(starts, len(order))
-    return Batches(examples, order.astype(np.int32), bounds.astype(np.int32))
+    return Batches(examples, order.astype(np.int32), bounds.astype(np.int32), preprocess)
 
 
-def as_dataset(batches: Batches, preprocess: Callable) -> tf.data.Dataset:
-    """The batches as a dataset of `preprocess(columns of one batch)`."""
+def as_dataset(batches: Batches) -> tf.data.Dataset:
+    """The batches as a dataset, each preprocessed."""
     examples = {name: tf.constant(column) for name, column in batches.examples.items()}
     order = tf.constant(batches.order)
 
     def batch(start, end):
         rows = order[start:end]
-        return preprocess({name: tf.gather(column, rows) for name, column in examples.items()})
+        return batches.preprocess({name: tf.gather(column, rows) for name, column in examples.items()})
 
     return tf.data.Dataset.from_tensor_slices((batches.bounds[:-1], batches.bounds[1:])).map(batch)

@@ -1,0 +1,164 @@
+"""The clients' part of a MapReduceForm: `work`, and `accumulate` of its result, in one call.
+
+A worker is a session on one thread. What the server broadcasts is put into variables of the session
+once a round, and the accumulated updates stay there until a group of clients is done, so that a
+client's call moves its data and nothing else.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_experiments.runtime import clients, randomness, sessions, tensorflow_part
+
+
+class Layout:
+    """How a process' clients' values enter: a source for each sequence, a feed for each tensor."""
+
+    def __init__(self, client_type: tff.Type, leaves: Sequence[Any]):
+        """Takes it from one client's flat value; raises TypeError where it does not fit."""
+        self._types = tensorflow_part.leaf_types(client_type)
+        self._sources = [
+            clients.source(leaf, kind) if isinstance(kind, tff.SequenceType) else None
+            for leaf, kind in zip(leaves, self._types, strict=True)
+        ]
+        self.key = tuple(source and source.key for source in self._sources)
+
+    def build(self) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Makes the placeholders, and the flat value that they give, in the current graph."""
+        feeds, values = [], []
+        for kind, source in zip(self._types, self._sources, strict=True):
+            specs = source.specs if source else [tf.TensorSpec(kind.shape, kind.dtype)]
+            fed = [tf.compat.v1.placeholder(spec.dtype, spec.shape) for spec in specs]
+            feeds += fed
+            values += [tf.data.experimental.to_variant(source.dataset(fed))] if source else fed
+        return feeds, values
+
+    def feeds(self, leaves: Sequence[Any]) -> list[Any]:
+        """A client's flat value as what is fed."""
+        fed: list[Any] = []
+        for leaf, kind in zip(leaves, self._types, strict=True):
+            fed += clients.feeds(leaf, kind) if isinstance(kind, tff.SequenceType) else [leaf]
+        return fed
+
+
+class ClientGraph:
+    """The graph that workers run. Workers may share it."""
+
+    def __init__(self, form, layout: Layout, *, device: str):
+        """Builds the graph.
+
+        Args:
+            form: The MapReduceForm.
+            layout: How clients' values enter.
+            device: Where TensorFlow should place client work, such as "/GPU:0"; "" is its choice.
+        """
+        self.graph = tf.Graph()
+        with self.graph.as_default(), tf.device(device):
+            work = tensorflow_part.unpack(form.work, "work")
+            self.feeds, values = layout.build()
+            self.broadcast, self.set_broadcast, received = _variables(
+                "broadcast", tensorflow_part.leaf_types(work.parameter_type[1])
+            )
+            self.work = sessions.import_part(work, "work", [*values, *received])
+            num_plain = len(tensorflow_part.leaf_types(work.result_type[0]))
+            update, self.secure = self.work.results[:num_plain], self.work.results[num_plain:]
+            self._build_accumulators(form, update)
+        keys = self.work.keys
+        self.call_feeds = [*self.feeds, *([] if keys is None else [keys])]
+
+    def _build_accumulators(self, form, update) -> None:
+        zero = sessions.import_part(tensorflow_part.unpack(form.zero, "zero"), "zero", [])
+        types = tensorflow_part.leaf_types(form.zero.type_signature.result)
+        _, _, held = _variables("accumulator", types)
+        first = self._accumulate(form, "first", zero.results, update)
+        later = self._accumulate(form, "later", held, update)
+        self.accumulator = held
+        self.first, self.later = (_assign("accumulator", types, new) for new in (first, later))
+
+    def _accumulate(self, form, scope: str, accumulator, update) -> list[tf.Tensor]:
+        part = tensorflow_part.unpack(form.accumulate, scope)
+        imported = sessions.import_part(part, scope, [*accumulator, *update])
+        if imported.num_random or imported.reset or imported.setup:
+            raise ValueError("`accumulate` of the process has variables or random ops.")
+        return imported.results
+
+
+def _handle(name: str, i: int, leaf: tff.TensorType) -> tf.Tensor:
+    return tf.raw_ops.VarHandleOp(
+        dtype=tf.as_dtype(leaf.dtype), shape=leaf.shape, shared_name=f"tff_experiments/{name}/{i}"
+    )
+
+
+def _variables(name: str, types) -> tuple[list[tf.Tensor], tf.Operation, list[tf.Tensor]]:
+    """Session variables for a flat value: (placeholders, what sets them, their values)."""
+    feeds = [tf.compat.v1.placeholder(leaf.dtype, leaf.shape) for leaf in types]
+    reads = []
+    for i, leaf in enumerate(types):
+        value = tf.raw_ops.ReadVariableOp(
+            resource=_handle(name, i, leaf), dtype=tf.as_dtype(leaf.dtype)
+        )
+        value.set_shape(leaf.shape)
+        reads.append(value)
+    return feeds, _assign(name, types, feeds), reads
+
+
+def _assign(name: str, types, values: Sequence[tf.Tensor]) -> tf.Operation:
+    # All or nothing: a client that fails must leave no part of its update behind.
+    with tf.control_dependencies(values):
+        handles = [_handle(name, i, leaf) for i, leaf in enumerate(types)]
+        pairs = zip(handles, values, strict=True)
+        return tf.group([tf.raw_ops.AssignVariableOp(resource=h, value=v) for h, v in pairs])
+
+
+class Worker:
+    """A session on one thread that trains clients one after the other."""
+
+    def __init__(self, graph: ClientGraph):
+        """Opens the session."""
+        self._graph = graph
+        self._session = sessions.session(graph.graph, threads=1)
+        self._session.run(graph.work.setup)
+        make = lambda *args: sessions.callable_of(self._session, *args)
+        self._set_broadcast = make(graph.broadcast, [], [graph.set_broadcast])
+        self._first = make(graph.call_feeds, graph.secure, [graph.first])
+        self._later = make(graph.call_feeds, graph.secure, [graph.later])
+        self._accumulator = make([], graph.accumulator)
+
+    def receive(self, broadcast: Sequence[np.ndarray]) -> None:
+        """Takes what the server sends to all clients of a round."""
+        self._set_broadcast(*broadcast)
+
+    def train(
+        self, feeds: Sequence[Any], *, is_first: bool, seed: int, round_num: int, client: str
+    ) -> list[np.ndarray]:
+        """Does one client's work and adds it to the accumulator.
+
+        Args:
+            feeds: From `Layout.feeds`.
+            is_first: Whether the accumulator starts from zero.
+            seed: The run's seed.
+            round_num: The round.
+            client: The client's name.
+
+        Returns:
+            The client's leaves of the secure slots.
+        """
+        work = self._graph.work
+        for operations in work.reset:
+            self._session.run(operations)
+        keys = []
+        if work.num_random:
+            keys = [randomness.keys(seed, round_num, f"client/{client}", work.num_random)]
+        return (self._first if is_first else self._later)(*feeds, *keys)
+
+    def accumulated(self) -> list[np.ndarray]:
+        """The sum of the clients since the last that was first."""
+        return self._accumulator()
+
+    def close(self) -> None:
+        """Ends the session."""
+        self._session.close()

@@ -1,0 +1,194 @@
+"""What clients get, and how their data enters a session.
+
+A sequence reaches a session in one of two ways. As arrays (`Batches`, or a list of elements): the
+columns are fed as they are, shuffled and cut into batches in the graph, and no `tf.data` function
+is instantiated, which costs milliseconds a client. As a `tf.data.Dataset`: its graph is sent, as
+TFF does it.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_experiments.datasets import batching
+from tff_experiments.runtime import tensorflow_part
+
+MAX_GROUPS = 32
+
+
+class ClientInputs(NamedTuple):
+    """One client's part in one round.
+
+    Attributes:
+        data: What the process' client type wants: for a sequence `Batches`, a `tf.data.Dataset`
+            or a list of elements.
+        extras: What it gets beside its data; the process' client type is then <data, extras>.
+        client: Its name; by default its position in the round.
+    """
+
+    data: Any
+    extras: Any = ()
+    client: str = ""
+
+    @classmethod
+    def of(cls, value: Any, position: int) -> "ClientInputs":
+        """Makes one from what a caller of a process gives for a client."""
+        if isinstance(value, ClientInputs):
+            return value if value.client else value._replace(client=str(position))
+        return cls(value, client=str(position))
+
+    def leaves(self, client_type: tff.Type) -> list[Any]:
+        """The flat value of the process' client type.
+
+        Raises:
+            TypeError: The client's value does not have the type.
+        """
+        if isinstance(client_type, tff.StructType):
+            if [name for name, _ in tensorflow_part.elements(client_type)] == ["data", "extras"]:
+                value = {"data": self.data, "extras": self.extras}
+                return tensorflow_part.flatten(value, client_type)
+        if self.extras != ():
+            raise TypeError(f"the process takes no extras; its clients' type is {client_type}.")
+        return tensorflow_part.flatten(self.data, client_type)
+
+    def num_examples(self) -> int:
+        """How much work it is: examples, else batches, else 1; only relative values matter."""
+        if isinstance(self.data, batching.Batches):
+            return len(self.data.order)
+        if isinstance(self.data, tf.data.Dataset):
+            return max(int(self.data.cardinality()), 1)
+        return len(self.data) if isinstance(self.data, list) else 1
+
+
+def deal(counts: Sequence[int]) -> list[list[int]]:
+    """Deals clients into groups of about equal work, whatever the number of workers.
+
+    The largest client goes first, each to the group with the least work so far.
+
+    Args:
+        counts: Work of each client, [clients].
+
+    Returns:
+        At most MAX_GROUPS lists of positions in `counts`, the largest first.
+    """
+    groups = [[] for _ in range(min(len(counts), MAX_GROUPS))]
+    work = np.zeros(len(groups), np.int64)
+    for client in np.argsort(-np.asarray(counts, np.int64), kind="stable"):
+        lightest = int(np.argmin(work))
+        groups[lightest].append(int(client))
+        # An empty client is a call all the same.
+        work[lightest] += counts[client] + 1
+    return [sorted(groups[g]) for g in np.argsort(-work, kind="stable")]
+
+
+class Source(NamedTuple):
+    """How a sequence enters a session."""
+
+    key: Hashable  # Sources with equal keys build equal graphs.
+    specs: list[tf.TensorSpec]  # What is fed.
+    dataset: Callable[[list[tf.Tensor]], tf.data.Dataset]
+
+
+def source(value: Any, sequence: tff.SequenceType) -> Source:
+    """Says how a client's sequence enters a session; raises TypeError for what can't."""
+    if isinstance(value, batching.Batches):
+        specs = [
+            tf.TensorSpec([None, *c.shape[1:]], c.dtype, name) for name, c in value.examples.items()
+        ]
+        return Source(
+            ("batches", value.preprocess, tuple((s.name, s.dtype, s.shape) for s in specs)),
+            [*specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int64)],
+            lambda fed: _of_batches(value, fed, sequence),
+        )
+    if isinstance(value, tf.data.Dataset):
+        return Source("dataset", [tf.TensorSpec([], tf.string)], lambda fed: _of_graph(*fed, sequence))
+    if isinstance(value, list):
+        specs, batched = _element_specs(sequence)
+        sizes = [tf.TensorSpec([None], tf.int64)] if batched else []
+        return Source("list", [*specs, *sizes], lambda fed: _of_list(fed, sequence, batched))
+    raise TypeError(
+        f"a client's data of type {sequence} must be Batches, a tf.data.Dataset or a list, got "
+        f"{type(value).__name__}."
+    )
+
+
+def feeds(value: Any, sequence: tff.SequenceType) -> list[Any]:
+    """A client's sequence as what its source wants fed."""
+    if isinstance(value, batching.Batches):
+        sizes = np.diff(value.bounds).astype(np.int64)
+        # `rebatch` divides by the number of sizes.
+        return [*value.examples.values(), value.order, sizes if len(sizes) else np.ones(1, np.int64)]
+    if isinstance(value, tf.data.Dataset):
+        graph = tf.raw_ops.DatasetToGraphV2(input_dataset=tf.data.experimental.to_variant(value))
+        return [graph.numpy()]
+    elements = [tensorflow_part.flatten(element, sequence.element) for element in value]
+    specs, batched = _element_specs(sequence)
+    if not elements:
+        empty = [np.zeros([n or 0 for n in s.shape], s.dtype.as_numpy_dtype) for s in specs]
+        return [*empty, np.ones(1, np.int64)] if batched else empty
+    columns = zip(*elements, strict=True)
+    if batched:
+        sizes = np.array([len(element[0]) for element in elements], np.int64)
+        return [*(np.concatenate(column) for column in columns), sizes]
+    return [np.stack(column) for column in columns]
+
+
+def _element_specs(sequence: tff.SequenceType) -> tuple[list[tf.TensorSpec], bool]:
+    """Specs of a list's columns, and whether its elements are batches."""
+    leaves = tensorflow_part.leaf_types(sequence.element)
+    shapes = [tf.TensorShape(leaf.shape) for leaf in leaves]
+    batched = all(shape.rank and shape[0] is None for shape in shapes)
+    rests = [shape[1:] if batched else shape for shape in shapes]
+    if not all(rest.is_fully_defined() for rest in rests):
+        raise TypeError(
+            f"a list can't hold elements of type {sequence.element}, whose shapes vary; give a "
+            f"tf.data.Dataset."
+        )
+    pairs = zip(rests, leaves, strict=True)
+    return [tf.TensorSpec([None, *rest], leaf.dtype) for rest, leaf in pairs], batched
+
+
+def _of_batches(batches: batching.Batches, fed, sequence) -> tf.data.Dataset:
+    *columns, order, sizes = fed
+    rows = {
+        name: tf.gather(column, order)
+        for name, column in zip(batches.examples, columns, strict=True)
+    }
+    return _checked(
+        tf.data.Dataset.from_tensors(batches.preprocess(rows)).rebatch(sizes), sequence
+    )
+
+
+def _of_list(fed, sequence, batched: bool) -> tf.data.Dataset:
+    if not batched:
+        return _checked(
+            tf.data.Dataset.from_tensor_slices(tensorflow_part.pack(fed, sequence.element)),
+            sequence,
+        )
+    *columns, sizes = fed
+    rows = tensorflow_part.pack(columns, sequence.element)
+    return _checked(tf.data.Dataset.from_tensors(rows).rebatch(sizes), sequence)
+
+
+def _of_graph(serialized, sequence) -> tf.data.Dataset:
+    variant = tf.raw_ops.DatasetFromGraph(graph_def=serialized)
+    spec = tff.types.type_to_tf_tensor_specs(sequence.element)
+    return _without_tuning(tf.data.experimental.from_variant(variant, spec))
+
+
+def _checked(dataset: tf.data.Dataset, sequence: tff.SequenceType) -> tf.data.Dataset:
+    found = tff.types.tensorflow_to_type(dataset.element_spec)
+    if not sequence.element.is_assignable_from(found):
+        raise TypeError(f"the process' clients hold batches of {sequence.element}, got {found}.")
+    return _without_tuning(dataset)
+
+
+def _without_tuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    # Rewriting and tuning a pipeline costs 3 ms a client, more than a small client's training.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)

@@ -1,0 +1,174 @@
+"""Our own runtime: TFF processes inside of this process, many clients at the same time.
+
+TFF's native context trains each client in another process, ships the model to it for each client,
+and leaves GPUs idle. This one compiles a process to its MapReduceForm and runs the form's graphs in
+TensorFlow sessions of this process (see `rounds`). It is a TFF execution context: `process.next`
+of anybody's script runs on it as it is.
+"""
+
+import contextlib
+import dataclasses
+import os
+import weakref
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import tensorflow as tf
+import tensorflow_federated as tff
+from absl import logging
+
+from tff_experiments.runtime import client_round, clients, rounds, sessions, tensorflow_part
+from tff_experiments.secure_sum import plain
+
+WAY_OUT = "TFF's native runtime may run it: --runtime=native, or tff_experiments.runtime.native."
+
+
+@dataclasses.dataclass(frozen=True)
+class Hparams:
+    """Knobs of our runtime."""
+
+    client_workers: int = 0
+    """Clients that are trained at the same time, each on one thread; 0 is one per core."""
+    on_client_error: Literal["stop", "drop"] = "stop"
+    """What a failed client does: stop the run, or be left out of its round and counted."""
+
+    def __post_init__(self):
+        if self.client_workers < 0:
+            raise ValueError(f"client_workers must be >= 0, got {self.client_workers}.")
+
+
+class Context(tff.framework.SyncContext):
+    """Executes TFF computations in this process."""
+
+    def __init__(self, hparams: Hparams, *, seed: int = 0):
+        """Makes an empty context; sessions are opened as computations come.
+
+        Args:
+            hparams: The knobs.
+            seed: Seed of clients' and server's random ops, for callers that use `process.next`.
+        """
+        self._hparams, self._seed = hparams, seed
+        self._num_workers = hparams.client_workers or len(os.sched_getaffinity(0))
+        self._devices = client_devices()
+        self._compiled: dict[int, Any] = {}
+        self._round_num = 0
+        self.last_round: dict[str, float] = {}
+
+    def invoke(self, comp: tff.framework.ConcreteComputation, arg: Any) -> Any:
+        """Runs a computation; see the base class.
+
+        Raises:
+            TypeError: The computation is not of a kind that this context runs, or the argument is
+                not of its type.
+            ClientError: A client's work failed.
+        """
+        compiled = self._compile(comp)
+        if isinstance(compiled, rounds.Rounds):
+            self._round_num += 1
+            setting = client_round.Setting(
+                self._seed, self._round_num, self._hparams.on_client_error == "drop"
+            )
+            output, self.last_round = compiled.run(arg[0], arg[1], setting)
+            return output
+        kind = compiled.parameter_type
+        leaves = [] if kind is None else tensorflow_part.flatten(arg, kind)
+        result = compiled(leaves, seed=self._seed, round_num=self._round_num)
+        return tensorflow_part.pack(result, comp.type_signature.result)
+
+    def next(
+        self,
+        process: tff.templates.IterativeProcess,
+        state: Any,
+        inputs: Sequence[clients.ClientInputs],
+        *,
+        seed: int,
+        round_num: int,
+    ) -> tuple[Any, dict[str, float]]:
+        """Runs one round of a process, its randomness a function of (seed, round, client).
+
+        Args:
+            process: The process.
+            state: Its state.
+            inputs: What the round's clients get.
+            seed: The run's seed.
+            round_num: The round, from 1.
+
+        Returns:
+            What `process.next` returns, and how the round went: {metric: value}.
+        """
+        self._seed, self._round_num = seed, round_num - 1
+        return process.next(state, list(inputs)), self.last_round
+
+    def _compile(self, comp):
+        # A computation's own hash serializes it, megabytes of initial weights.
+        if id(comp) not in self._compiled:
+            compiled = compile_computation(
+                comp, num_workers=self._num_workers, devices=self._devices
+            )
+            self._compiled[id(comp)] = compiled
+            weakref.finalize(comp, self._forget, id(comp))
+        return self._compiled[id(comp)]
+
+    def _forget(self, key: int) -> None:
+        if key in self._compiled:
+            self._compiled.pop(key).close()
+
+    def close(self) -> None:
+        """Ends all sessions and threads."""
+        for key in list(self._compiled):
+            self._forget(key)
+
+
+def compile_computation(comp, *, num_workers: int, devices: Sequence[str]):
+    """Compiles a computation: `Rounds` where it has clients, else a `sessions.Function`.
+
+    Raises:
+        TypeError: It is neither TensorFlow alone, nor an initialization, nor a process' `next` that
+            has a MapReduceForm.
+    """
+    signature = comp.type_signature
+    proto = tff.framework.ConcreteComputation.get_proto(comp)
+    if proto.WhichOneof("computation") == "tensorflow":
+        return sessions.Function(comp, "computation")
+    try:
+        if signature.parameter is None:
+            initialize = tff.backends.mapreduce.get_state_initialization_computation(
+                comp, sessions.without_grappler()
+            )
+            return sessions.Function(initialize, "initialize")
+        return rounds.Rounds(
+            comp, num_workers=num_workers, devices=devices, protocol=plain.build(plain.Hparams())
+        )
+    except (TypeError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise TypeError(
+            f"a computation of type {signature.compact_representation()[:200]} has no "
+            f"MapReduceForm: {reason} {WAY_OUT}"
+        ) from error
+
+
+def client_devices() -> list[str]:
+    """Where client work is placed: each GPU in turn, or TensorFlow's choice where there is none."""
+    gpus = tf.config.list_physical_devices("GPU")
+    return [f"/GPU:{i}" for i in range(len(gpus))] or [""]
+
+
+@contextlib.contextmanager
+def use(hparams: Hparams, *, quiet: bool = True, seed: int = 0):
+    """Makes our runtime the one in which TFF's computations run.
+
+    Args:
+        hparams: The knobs.
+        quiet: Taken for all runtimes; this one logs nothing of its own.
+        seed: Seed of random ops, for code that calls `process.next`.
+
+    Yields:
+        The `Context`.
+    """
+    del quiet
+    context = Context(hparams, seed=seed)
+    try:
+        with tff.framework.get_context_stack().install(context):
+            yield context
+    finally:
+        context.close()

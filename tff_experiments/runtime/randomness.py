@@ -1,0 +1,292 @@
+"""Random ops of a graph as functions of (seed, round, client).
+
+Seed attributes do not give that: a kernel carries its generator from call to call, so that a number
+depends on which thread ran which client before. Here each random op becomes a call of a small
+function that draws from a variable of its own with the `Stateless...V2` op of the same distribution
+(Salmon et al. 2011, Philox). The variables are set to keys from a hash of (seed, round, client, op)
+before a client's work. What the ops' old seeds were does not matter. Timestamps, which TFF makes
+seeds of, and the seeds of `Dataset.shuffle` are drawn the same way.
+
+Left as they are: random ops inside of a client's own `tf.data` pipeline.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+_PHILOX = 1
+KEYS = "tff_experiments/keys"  # The placeholder, int64 [random ops, 3].
+SET_KEYS = "tff_experiments/set_keys"  # The node that takes them.
+
+
+def _shuffle(value, draw):
+    rows = tf.shape(value)[:1]
+    noise = draw(rows, tf.raw_ops.StatelessRandomUniformFullIntV2, dtype=tf.int64)
+    # Two equal keys of 64 bits would keep their order: of no weight below 2^20 rows.
+    return tf.gather(value, tf.argsort(noise, stable=True))
+
+
+def _with_seed(op: Callable) -> Callable:
+    """Adapts an op that takes a seed, int64 [2], rather than key and counter."""
+
+    def draw_from(draw, **inputs):
+        seed = draw([2], tf.raw_ops.StatelessRandomUniformFullIntV2, dtype=tf.uint64)
+        return op(seed=tf.bitcast(seed, tf.int64), **inputs)
+
+    return draw_from
+
+
+_POISSON = _with_seed(tf.raw_ops.StatelessRandomPoisson)
+_MULTINOMIAL = _with_seed(tf.raw_ops.StatelessMultinomial)
+_PARAMETERIZED = _with_seed(tf.raw_ops.StatelessParameterizedTruncatedNormal)
+_GAMMA = _with_seed(lambda *, shape, seed, alpha: tf.random.stateless_gamma(shape, seed, alpha))
+
+# Op -> (draw, attributes, *inputs) -> output. `draw(shape, stateless op, ...)` uses the op's key.
+_OPS = {
+    "RandomUniform": lambda draw, attr, shape: draw(
+        shape, tf.raw_ops.StatelessRandomUniformV2, dtype=attr["dtype"].type
+    ),
+    "RandomStandardNormal": lambda draw, attr, shape: draw(
+        shape, tf.raw_ops.StatelessRandomNormalV2, dtype=attr["dtype"].type
+    ),
+    "TruncatedNormal": lambda draw, attr, shape: draw(
+        shape, tf.raw_ops.StatelessTruncatedNormalV2, dtype=attr["dtype"].type
+    ),
+    "RandomUniformInt": lambda draw, attr, shape, low, high: draw(
+        shape, tf.raw_ops.StatelessRandomUniformIntV2, minval=low, maxval=high
+    ),
+    "RandomShuffle": lambda draw, attr, value: _shuffle(value, draw),
+    "Multinomial": lambda draw, attr, logits, samples: _MULTINOMIAL(
+        draw, logits=logits, num_samples=samples, output_dtype=attr["output_dtype"].type
+    ),
+    "RandomGamma": lambda draw, attr, shape, alpha: _GAMMA(
+        draw, shape=tf.concat([shape, tf.shape(alpha, out_type=shape.dtype)], 0), alpha=alpha
+    ),
+    "RandomPoissonV2": lambda draw, attr, shape, rate: _POISSON(
+        draw,
+        shape=tf.concat([shape, tf.shape(rate, out_type=shape.dtype)], 0),
+        lam=rate,
+        dtype=attr["dtype"].type,
+    ),
+    "ParameterizedTruncatedNormal": lambda draw, attr, shape, mean, std, low, high: _PARAMETERIZED(
+        draw, shape=shape, means=mean, stddevs=std, minvals=low, maxvals=high
+    ),
+    # A time of the last 50 years, in microseconds, as TFF's seeds take it.
+    "Timestamp": lambda draw, attr: draw(
+        [], tf.raw_ops.StatelessRandomUniformV2, dtype=tf.float64
+    )
+    * 1.6e9,
+    "NonDeterministicInts": lambda draw, attr, shape: draw(
+        shape, tf.raw_ops.StatelessRandomUniformFullIntV2, dtype=attr["dtype"].type
+    ),
+}
+_INPUT_TYPES = {
+    "RandomUniform": ["T"],
+    "RandomStandardNormal": ["T"],
+    "TruncatedNormal": ["T"],
+    "RandomUniformInt": ["T", "Tout", "Tout"],
+    "RandomShuffle": ["T"],
+    "Multinomial": ["T", tf.int32],
+    "RandomGamma": ["S", "T"],
+    "RandomPoissonV2": ["S", "R"],
+    "ParameterizedTruncatedNormal": ["T", "dtype", "dtype", "dtype", "dtype"],
+    "Timestamp": [],
+    "NonDeterministicInts": ["shape_dtype"],
+}
+# Ops with two seed inputs, of which (0, 0) means a random one, and where these are.
+_SEEDED = {
+    "AnonymousSeedGenerator": 0,
+    "AnonymousRandomSeedGenerator": 0,
+    "ShuffleDataset": 2,
+    "RandomDataset": 0,
+}
+UNCONTROLLED = frozenset(
+    ["RandomPoisson", "RandomCrop", "SampleDistortedBoundingBoxV2", "LogUniformCandidateSampler"]
+    + ["UniformCandidateSampler", "LearnedUnigramCandidateSampler", "AllCandidateSampler"]
+    + ["FixedUnigramCandidateSampler", "ThreadUnsafeUnigramCandidateSampler"]
+)
+
+
+def rewrite(graph_def: tf.compat.v1.GraphDef, scope: str) -> int:
+    """Replaces the random ops of a graph and of its functions, in place.
+
+    Where there are any, the nodes `KEYS` and `SET_KEYS` are put in: what draws must run after
+    `SET_KEYS`.
+
+    Args:
+        graph_def: The graph.
+        scope: Prefix of the variables and functions that hold the keys.
+
+    Returns:
+        The number of ops, the rows of `KEYS`.
+    """
+    count = 0
+    for is_function, body in _bodies(graph_def):
+        constants = {node.name: node for node in body if node.op == "Const"}
+        for node in list(body):
+            if node.op in _OPS:
+                _replace(graph_def, node, f"{scope}/{count}")
+                count += 1
+            elif node.op in _SEEDED and _random_seeds(node, constants):
+                _draw_seeds(graph_def, body, node, f"{scope}/{count}", is_function=is_function)
+                count += 1
+    if count:
+        _add_set_keys(graph_def, scope, count)
+    return count
+
+
+def _bodies(graph_def) -> list[tuple[bool, Any]]:
+    # Functions' names hold counters that differ from process to process, and the library has no
+    # order of its own: the order in which they are met, from the graph on, has to number the ops.
+    library = {f.signature.name: f for f in graph_def.library.function}
+    found: dict[str, Any] = {}
+
+    def visit(nodes):
+        for node in nodes:
+            called = [node.op]
+            for _, value in sorted(node.attr.items()):
+                called += [f.name for f in (value.func, *value.list.func)]
+            for name in called:
+                if name in library and name not in found:
+                    found[name] = library[name].node_def
+                    visit(found[name])
+
+    visit(graph_def.node)
+    return [(False, graph_def.node), *((True, body) for body in found.values())]
+
+
+def uncontrolled(graph_def: tf.compat.v1.GraphDef) -> set[str]:
+    """Random ops of a graph that `rewrite` has no counterpart for."""
+    bodies = [graph_def.node, *(f.node_def for f in graph_def.library.function)]
+    return {node.op for body in bodies for node in body} & UNCONTROLLED
+
+
+def _variable(shared_name: str) -> tf.Tensor:
+    return tf.raw_ops.VarHandleOp(dtype=tf.int64, shape=[3], shared_name=shared_name)
+
+
+def _drawer(shared_name: str) -> Callable:
+    def draw(shape, op, **arguments):
+        size = tf.cast(tf.reduce_prod(tf.cast(shape, tf.int64)), tf.uint64)
+        state = tf.raw_ops.RngReadAndSkip(
+            resource=_variable(shared_name), alg=tf.constant(_PHILOX), delta=size
+        )
+        state = tf.bitcast(state, tf.uint64)
+        shape = tf.cast(shape, tf.int64) if not isinstance(shape, list) else shape
+        return op(shape=shape, key=state[2:3], counter=state[:2], alg=_PHILOX, **arguments)
+
+    return draw
+
+
+def _add_function(graph_def, name: str, function: Callable, specs: list[tf.TensorSpec]) -> None:
+    with tf.Graph().as_default():
+        concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
+    library = concrete.graph.as_graph_def().library.function
+    definition = graph_def.library.function.add()
+    definition.CopyFrom(concrete.function_def)
+    definition.signature.name = name
+    known = {f.signature.name for f in graph_def.library.function}
+    graph_def.library.function.extend(f for f in library if f.signature.name not in known)
+
+
+def _call(node, function: str, inputs: list[tf.DType], outputs: list[tf.DType]) -> None:
+    """Turns a node into the call of a function; name and inputs stay."""
+    kept = {name: node.attr[name] for name in ("_class",) if name in node.attr}
+    node.op = "StatefulPartitionedCall"
+    node.ClearField("attr")
+    for name, value in kept.items():
+        node.attr[name].CopyFrom(value)
+    node.attr["Tin"].list.type.extend(dtype.as_datatype_enum for dtype in inputs)
+    node.attr["Tout"].list.type.extend(dtype.as_datatype_enum for dtype in outputs)
+    node.attr["f"].func.name = function
+
+
+def _replace(graph_def, node, variable: str) -> None:
+    op, attributes = node.op, {name: value for name, value in node.attr.items()}
+    types = [
+        tf.as_dtype(attributes[kind].type if isinstance(kind, str) else kind)
+        for kind in _INPUT_TYPES[op]
+    ]
+    name = variable.replace("/", "__")
+    draw = _drawer(variable)
+    output = []
+
+    def function(*inputs):
+        output.append(_OPS[op](draw, attributes, *inputs))
+        return output[-1]
+
+    _add_function(graph_def, name, function, [tf.TensorSpec(None, dtype) for dtype in types])
+    if op == "Timestamp":
+        _rename_output(graph_def, node.name, "ts", "output")
+    _call(node, name, types, [output[-1].dtype])
+
+
+def _rename_output(graph_def, node: str, old: str, new: str) -> None:
+    # Only function bodies name outputs; a body that has no such node has no such input.
+    for function in graph_def.library.function:
+        for user in function.node_def:
+            for i, name in enumerate(user.input):
+                if name == f"{node}:{old}:0":
+                    user.input[i] = f"{node}:{new}:0"
+        for key, value in function.ret.items():
+            if value == f"{node}:{old}:0":
+                function.ret[key] = f"{node}:{new}:0"
+
+
+def _random_seeds(node, constants) -> bool:
+    at = _SEEDED[node.op]
+    names = [name.split(":")[0] for name in node.input[at : at + 2]]
+    if any(name not in constants for name in names):
+        return False
+    return not any(np.any(tf.make_ndarray(constants[n].attr["value"].tensor)) for n in names)
+
+
+def _draw_seeds(graph_def, body, node, variable: str, *, is_function: bool) -> None:
+    def function():
+        seeds = _drawer(variable)([2], tf.raw_ops.StatelessRandomUniformFullIntV2, dtype=tf.uint64)
+        seeds = tf.bitcast(seeds, tf.int64)
+        return seeds[0], seeds[1] | 1  # Never the (0, 0) that asks for a random seed.
+
+    name = variable.replace("/", "__")
+    _add_function(graph_def, name, function, [])
+    call = body.add(name=f"{node.name}/seeds")
+    _call(call, name, [], [tf.int64, tf.int64])
+    at = _SEEDED[node.op]
+    for i in range(2):
+        node.input[at + i] = f"{call.name}:output:{i}" if is_function else f"{call.name}:{i}"
+
+
+def _add_set_keys(graph_def, scope: str, count: int) -> None:
+    def function(keys):
+        for i in range(count):
+            tf.raw_ops.AssignVariableOp(resource=_variable(f"{scope}/{i}"), value=keys[i])
+
+    name = f"{scope}__set_keys".replace("/", "__")
+    _add_function(graph_def, name, function, [tf.TensorSpec([count, 3], tf.int64)])
+    placeholder = graph_def.node.add(name=KEYS, op="Placeholder")
+    placeholder.attr["dtype"].type = tf.int64.as_datatype_enum
+    placeholder.attr["shape"].shape.CopyFrom(tf.TensorShape([count, 3]).as_proto())
+    node = graph_def.node.add(name=SET_KEYS, input=[KEYS])
+    _call(node, name, [tf.int64], [])
+
+
+def keys(seed: int, round_num: int, who: str, count: int) -> np.ndarray:
+    """The keys of one client's random ops in one round.
+
+    Args:
+        seed: The run's seed.
+        round_num: The round, from 1.
+        who: The client, or what the server does.
+        count: The number of ops.
+
+    Returns:
+        int64 [count, 3]: for each op a counter that starts at 0 and a key of 64 bits.
+    """
+    out = np.zeros([count, 3], np.int64)
+    for op in range(count):
+        digest = hashlib.sha256(f"{seed}\0{round_num}\0{op}\0{who}".encode()).digest()
+        out[op, 2] = np.frombuffer(digest[:8], np.int64)[0]
+    return out

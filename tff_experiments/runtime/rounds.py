@@ -1,0 +1,174 @@
+"""One process in its MapReduceForm, and how a round of it runs.
+
+    broadcast = prepare(state)
+    group g:    a_g = accumulate(... accumulate(zero(), work(client 1, broadcast)) ..., client n)
+    aggregate = report(merge(... merge(a_1, a_2) ..., a_G)), and the sums of the secure slots
+    state, metrics = update(state, aggregate)
+
+The groups depend on the clients alone, and are merged in their order: the same bits come out for
+any number of workers.
+"""
+
+import contextlib
+import queue
+import resource
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent import futures
+from typing import Any
+
+import numpy as np
+import tensorflow_federated as tff
+
+from tff_experiments.runtime import (
+    client_round,
+    client_work,
+    clients,
+    secure_slots,
+    sessions,
+    tensorflow_part,
+)
+
+
+class Rounds:
+    """A compiled `next`."""
+
+    def __init__(self, computation, *, num_workers: int, devices: Sequence[str], protocol: Any):
+        """Compiles it.
+
+        Args:
+            computation: (state at the server, values at clients) -> (state, result).
+            num_workers: Clients that are trained at the same time.
+            devices: Where, dealt to workers in turn; "" is TensorFlow's choice.
+            protocol: What sums the secure slots.
+
+        Raises:
+            TypeError, ValueError: It has no MapReduceForm.
+        """
+        form = tff.backends.mapreduce.get_map_reduce_form_for_computation(
+            computation, sessions.without_grappler()
+        )
+        self._form = form
+        self._state_type = form.type_signature.parameter[0]
+        self._client_type = form.type_signature.parameter[1].member
+        # The form's own type has lost the Python containers.
+        self._result_type = computation.type_signature.result
+        names = ("prepare", "zero", "merge", "report", "update")
+        self._server = {name: sessions.Function(getattr(form, name), name) for name in names}
+        self._slots = secure_slots.SecureSlots(form)
+        self._protocol = protocol
+        self._num_workers, self._devices = num_workers, devices
+        self._workers: dict[Any, list[client_work.Worker]] = {}
+        self._pool = futures.ThreadPoolExecutor(num_workers, "client_worker")
+
+    def run(
+        self, state: Any, values: Sequence[Any], setting: client_round.Setting
+    ) -> tuple[Any, dict[str, float]]:
+        """Runs one round.
+
+        Args:
+            state: The process' state.
+            values: Each client's value, or its `ClientInputs`.
+            setting: Seed, round and what to do about failures.
+
+        Returns:
+            What the process returns, and how the round went: seconds, bytes per client, memory.
+
+        Raises:
+            ClientError: A client's work failed.
+            TypeError: A value does not have its type.
+        """
+        seconds: dict[str, float] = {}
+        server = lambda name, leaves: self._server[name](
+            leaves, seed=setting.seed, round_num=setting.round_num
+        )
+        inputs = [clients.ClientInputs.of(value, i) for i, value in enumerate(values)]
+        leaves = tensorflow_part.flatten(state, self._state_type)
+        with _measured(seconds, "server_update"):
+            broadcast = server("prepare", leaves)
+        secure_sum = self._protocol.start(self._slots.segments(len(inputs)))
+        work = client_round.ClientRound(
+            inputs, self._client_type, setting, self._slots, secure_sum
+        )
+        accumulated = None
+        with _measured(seconds, "client_work"):
+            for part in self._train(work, broadcast):
+                with _measured(seconds, "aggregation"):
+                    accumulated = server("merge", accumulated + part) if accumulated else part
+        with _measured(seconds, "aggregation"):
+            report = server("report", accumulated or server("zero", []))
+        with _measured(seconds, "secure_sum"):
+            sums = self._slots.leaves(secure_sum.finish())
+        with _measured(seconds, "server_update"):
+            result = server("update", [*leaves, *report, *sums])
+        metrics = {f"seconds/{name}": value for name, value in seconds.items()}
+        for name, value in work.metrics().items():
+            metrics[name] = metrics.get(name, 0) + value
+        return tensorflow_part.pack(result, self._result_type), metrics | self._sizes()
+
+    def _sizes(self) -> dict[str, float]:
+        types = self._form.prepare.type_signature.result, self._form.work.type_signature.result
+        names = "bytes/downlink_per_client", "bytes/uplink_per_client"
+        sizes = {name: tensorflow_part.num_bytes(t) for name, t in zip(names, types, strict=True)}
+        sizes["memory/peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return {name: size for name, size in sizes.items() if size is not None}
+
+    def _train(
+        self, work: client_round.ClientRound, broadcast: list[np.ndarray]
+    ) -> Iterator[list[np.ndarray]]:
+        """Yields the groups' accumulators in order, while later groups are trained."""
+        groups = clients.deal([client.num_examples() for client in work.inputs])
+        if not groups:
+            return
+        layout = work.layout()
+        idle: queue.SimpleQueue = queue.SimpleQueue()
+        for worker in self._workers_for(layout)[: len(groups)]:
+            idle.put((worker, False))
+        stop = threading.Event()
+
+        def train(group):
+            worker, has_broadcast = idle.get()
+            try:
+                if not has_broadcast:
+                    worker.receive(broadcast)
+                return work.train(worker, layout, group, stop)
+            finally:
+                idle.put((worker, True))
+
+        running = [self._pool.submit(train, group) for group in groups]
+        try:
+            for future in running:
+                if (part := future.result()) is not None:
+                    yield part
+        finally:
+            # After an error or an interrupt no thread may go on with this round.
+            stop.set()
+            futures.wait(running)
+
+    def _workers_for(self, layout: client_work.Layout) -> list[client_work.Worker]:
+        if layout.key not in self._workers:
+            graphs = {
+                device: client_work.ClientGraph(self._form, layout, device=device)
+                for device in set(self._devices)
+            }
+            self._workers[layout.key] = [
+                client_work.Worker(graphs[self._devices[i % len(self._devices)]])
+                for i in range(self._num_workers)
+            ]
+        return self._workers[layout.key]
+
+    def close(self) -> None:
+        """Ends the threads and the sessions."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for worker in (worker for workers in self._workers.values() for worker in workers):
+            worker.close()
+        for function in self._server.values():
+            function.close()
+
+
+@contextlib.contextmanager
+def _measured(seconds: dict[str, float], name: str):
+    start = time.perf_counter()
+    yield
+    seconds[name] = seconds.get(name, 0) + time.perf_counter() - start

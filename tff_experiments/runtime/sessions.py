@@ -1,0 +1,166 @@
+"""Parts in TensorFlow sessions.
+
+A session has its own variables, random keys and threads: two of them run one graph at the same time
+without touching each other, which TensorFlow's global runtime does not allow.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+from absl import logging
+from tensorflow.core.protobuf import config_pb2
+
+from tff_experiments.runtime import randomness, tensorflow_part, variables
+
+_CALLER_THREAD = -1
+
+
+class Imported(NamedTuple):
+    """A part inside of a graph."""
+
+    results: list[tf.Tensor]
+    num_random: int  # Random ops, the rows of `keys`.
+    keys: tf.Tensor | None
+    setup: list[tf.Operation]  # To run once per session.
+    reset: list[list[tf.Operation]]  # To run before each call, each list after the one before.
+
+
+def import_part(part: tensorflow_part.Part, scope: str, inputs: Sequence[tf.Tensor]) -> Imported:
+    """Puts a part into the current graph, its random ops made functions of keys.
+
+    Args:
+        part: The part; its graph is changed.
+        scope: Prefix of names, another for each part of a graph.
+        inputs: The flat parameter.
+
+    Returns:
+        What was put in.
+    """
+    graph_def = part.graph_def
+    unknown = randomness.uncontrolled(graph_def)
+    if unknown:
+        logging.warning("%s draw at random without a seed: runs differ.", sorted(unknown))
+    again, known = variables.plan(graph_def, part.initializer)
+    num_random = randomness.rewrite(graph_def, scope)
+    first = [*again, *([randomness.SET_KEYS] if num_random else [])]
+    variables.gate(graph_def, part.initializer, first)
+    extra = [f"{randomness.KEYS}:0"] if num_random else []
+    with tf.name_scope(""):
+        tensors = tf.import_graph_def(
+            graph_def,
+            input_map=dict(zip(part.parameters, inputs, strict=True)),
+            return_elements=[*part.results, *extra],
+            name=scope,
+        )
+    graph = tf.compat.v1.get_default_graph()
+    operation = lambda name: graph.get_operation_by_name(f"{scope}/{name}")
+    setup = [operation(part.initializer)] if part.initializer else []
+    reset = []
+    if not known:
+        # Each call of TFF has fresh variables; which of these must be, can't be told.
+        reset = [_destroy(graph_def), setup] if setup else [_destroy(graph_def)]
+    # A parameter that is a result is not a tensor of the import.
+    passed = dict(zip(part.parameters, inputs, strict=True))
+    pairs = zip(part.results, tensors[: len(part.results)], strict=True)
+    return Imported(
+        results=[tf.identity(passed.get(name, tensor)) for name, tensor in pairs],
+        num_random=num_random,
+        keys=tensors[-1] if num_random else None,
+        setup=setup,
+        reset=reset,
+    )
+
+
+def _destroy(graph_def) -> list[tf.Operation]:
+    bodies = [graph_def.node, *(f.node_def for f in graph_def.library.function)]
+    handles = {}
+    for node in (node for body in bodies for node in body if node.op == "VarHandleOp"):
+        name = node.attr["shared_name"].s.decode() or node.name
+        handles[name] = tf.raw_ops.VarHandleOp(
+            dtype=node.attr["dtype"].type,
+            shape=tf.TensorShape(node.attr["shape"].shape),
+            shared_name=name,
+            container=node.attr["container"].s.decode(),
+        )
+    return [
+        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
+        for handle in handles.values()
+    ]
+
+
+def session(graph: tf.Graph, *, threads: int) -> tf.compat.v1.Session:
+    """Opens a session with threads of its own; 0 is TensorFlow's shared ones."""
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threads,
+        inter_op_parallelism_threads=threads,
+        use_per_session_threads=threads > 0,
+        allow_soft_placement=True,
+    )
+    config.gpu_options.allow_growth = True
+    return tf.compat.v1.Session(graph=graph, config=config)
+
+
+def without_grappler() -> tf.compat.v1.ConfigProto:
+    """What makes TFF leave a graph's functions as they are: inlined ones can't be rewritten."""
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return config
+
+
+def callable_of(
+    session: tf.compat.v1.Session,
+    feeds: Sequence[tf.Tensor],
+    fetches: Sequence[tf.Tensor],
+    targets: Sequence[tf.Operation] = (),
+) -> Callable[..., list[np.ndarray]]:
+    """A fast `session.run`: flat arrays in the order of `feeds` -> flat arrays of `fetches`."""
+    options = config_pb2.CallableOptions(
+        feed=[tensor.name for tensor in feeds],
+        fetch=[tensor.name for tensor in fetches],
+        target=[operation.name for operation in targets],
+    )
+    options.run_options.inter_op_thread_pool = _CALLER_THREAD
+    return session._make_callable_from_options(options)
+
+
+class Function:
+    """A computation without clients, in a session of its own."""
+
+    def __init__(self, computation: tff.framework.ConcreteComputation, name: str):
+        """Builds the graph; the session is opened by the first call."""
+        self.name = name
+        part = tensorflow_part.unpack(computation, name)
+        self.parameter_type, self.result_type = part.parameter_type, part.result_type
+        self._graph = tf.Graph()
+        with self._graph.as_default():
+            types = [] if part.parameter_type is None else tensorflow_part.leaf_types(
+                part.parameter_type
+            )
+            self._feeds = [tf.compat.v1.placeholder(leaf.dtype, leaf.shape) for leaf in types]
+            self._imported = import_part(part, "part", self._feeds)
+        self._session = None
+
+    def __call__(self, leaves: Sequence[np.ndarray], *, seed: int, round_num: int) -> list:
+        """Runs it on a flat parameter; returns the flat result."""
+        imported = self._imported
+        if not imported.results:
+            return []
+        if self._session is None:
+            self._session = session(self._graph, threads=0)
+            self._session.run(imported.setup)
+            keys = [] if imported.keys is None else [imported.keys]
+            self._run = callable_of(self._session, [*self._feeds, *keys], imported.results)
+        for operations in imported.reset:
+            self._session.run(operations)
+        if imported.num_random:
+            who = f"server/{self.name}"
+            leaves = [*leaves, randomness.keys(seed, round_num, who, imported.num_random)]
+        return self._run(*leaves)
+
+    def close(self) -> None:
+        """Ends the session."""
+        if self._session is not None:
+            self._session.close()
