@@ -17,8 +17,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from absl import app, flags, logging
 
-from tff_experiments import datasets
-from tff_experiments.runtime import native
+from tff_experiments import datasets, runtime
 
 FLAGS = flags.FLAGS
 
@@ -49,7 +48,7 @@ def main(argv):
             metrics=[tf.keras.metrics.SparseCategoricalAccuracy("accuracy")],
         )
 
-    with native.use(native.Hparams()):
+    with runtime.use():
         trainer = tff.learning.algorithms.build_weighted_fed_avg(
             model_fn, client_optimizer_fn=tff.learning.optimizers.build_sgdm(learning_rate=0.01)
         )

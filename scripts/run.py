@@ -50,7 +50,7 @@ def define_flags() -> list[str]:
     flags.DEFINE_enum(
         "aggregator", "mean", sorted(ROOMS["aggregator"]), "How clients' updates become one."
     )
-    flags.DEFINE_enum("runtime", "native", sorted(ROOMS["runtime"]), "What executes the process.")
+    flags.DEFINE_enum("runtime", "local", sorted(ROOMS["runtime"]), "What executes the process.")
     hparams_flags.define_data(None)
     hparams_flags.define(training.Hparams)
     hparams_flags.define(optimizers.Hparams, prefix="client_", defaults={"learning_rate": 0.1})
@@ -153,9 +153,9 @@ def run(result_flags: list[str]) -> None:
         folder.claim(
             hparams_flags.lines(result_flags), about.run(sys.argv, data), may_grow="rounds"
         )
-        with runtime.BY_NAME[FLAGS.runtime].use(runtime_hparams, quiet=QUIET):
+        with runtime.BY_NAME[FLAGS.runtime].use(runtime_hparams, quiet=QUIET) as running:
             progress = Progress(hparams, task.main_metric)
-            training.train(process, task, data, hparams, folder, on_round=progress)
+            training.train(process, task, data, hparams, folder, runtime=running, on_round=progress)
         progress.close()
         print_summary(folder, task, data)
     except (KeyboardInterrupt, SystemExit):

@@ -7,10 +7,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+import tensorflow_federated as tff
 
 from tff_experiments import datasets
 from tff_experiments.datasets import digits, federated_data, partition
-from tff_experiments.runtime import native
+from tff_experiments.runtime import local, native
 
 REPO = pathlib.Path(__file__).resolve().parents[1]
 SHARED = pathlib.Path(os.environ.get("TFF_EXPERIMENTS_SHARED", REPO.parent / "shared")) / "data"
@@ -50,10 +51,25 @@ def ten_clients():
 
 
 @pytest.fixture(scope="session")
-def native_context():
-    """TFF's native runtime, with one worker for all tests."""
-    with native.use(native.Hparams()) as worker:
-        yield worker
+def native_worker():
+    """One worker of TFF's native runtime for all tests."""
+    worker = native.Worker(native.Hparams(), quiet=True)
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def native_context(native_worker):
+    """TFF's native runtime."""
+    with tff.framework.get_context_stack().install(native_worker.context()):
+        yield native_worker
+
+
+@pytest.fixture
+def local_context():
+    """Our runtime."""
+    with local.use(local.Hparams()) as context:
+        yield context
 
 
 @pytest.fixture

@@ -8,8 +8,12 @@ from tff_experiments.datasets import batching
 EXAMPLES = {"images": np.arange(23)[:, None], "labels": np.arange(23)}
 
 
+def doubled(columns):
+    return columns["images"] * 2, columns["labels"]
+
+
 def make(seed=0, **knobs):
-    knobs = {"batch_size": 5, "epochs": 1, "max_examples": 0, **knobs}
+    knobs = {"batch_size": 5, "epochs": 1, "max_examples": 0, "preprocess": doubled, **knobs}
     return batching.make(EXAMPLES, rng=np.random.default_rng(seed), **knobs)
 
 
@@ -36,7 +40,7 @@ def test_a_cap_keeps_one_subset_for_all_epochs_and_another_each_round():
 
 def test_the_dataset_gives_the_same_batches_through_preprocess():
     batches = make(epochs=2)
-    dataset = batching.as_dataset(batches, lambda c: (c["images"] * 2, c["labels"]))
+    dataset = batching.as_dataset(batches)
     got = [(x.numpy(), y.numpy()) for x, y in dataset]
     assert len(got) == len(batches.bounds) - 1
     np.testing.assert_array_equal(np.concatenate([y for _, y in got]), batches.order)

@@ -1,6 +1,7 @@
 """The loop against plain TFF, resume bit for bit, and what stops a run."""
 
 import collections
+import dataclasses
 import itertools
 import json
 
@@ -13,6 +14,7 @@ from tff_experiments import checkpoints, records, sampling, tasks, training
 from tff_experiments.aggregation import mean
 from tff_experiments.algorithms import fed_avg, optimizers
 from tff_experiments.datasets import federated_data
+from tff_experiments.runtime import local
 
 HPARAMS = training.Hparams(rounds=3, clients_per_round=4, batch_size=16, eval_every=1)
 
@@ -27,10 +29,11 @@ def build(task, *, learning_rate=0.1, **server):
     )
 
 
-def run(path, process, task, data, hparams, **kwargs):
+def run(path, process, task, data, hparams, runtime, **kwargs):
+    """Trains, and returns the weights."""
     folder = records.RunFolder(path)
     try:
-        state = training.train(process, task, data, hparams, folder, **kwargs)
+        state = training.train(process, task, data, hparams, folder, runtime=runtime, **kwargs)
     finally:
         folder.close()
     return process.get_model_weights(state).trainable
@@ -38,13 +41,19 @@ def run(path, process, task, data, hparams, **kwargs):
 
 def rows_of(path):
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if not k.startswith("seconds/")} for row in rows]
+    return [
+        {k: v for k, v in row.items() if not k.startswith(("seconds/", "memory/"))} for row in rows
+    ]
 
 
 @pytest.fixture(scope="module")
 def cnn(writers):
     hparams = tasks.emnist_cnn.Hparams(dropout=False)
     return tasks.emnist_cnn.build(hparams, data=writers, seed=0)
+
+
+def with_dropout(build_layers):
+    return lambda: [*build_layers()[:-1], tf.keras.layers.Dropout(0.5), *build_layers()[-1:]]
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +87,8 @@ def plain_tff(model_fn, data, hparams):
     return process.get_model_weights(state).trainable
 
 
-def test_the_loop_gives_the_weights_of_a_plain_tff_script(cnn, writers, native_context, tmp_path):
-    ours = run(tmp_path, build(cnn), cnn, writers, HPARAMS)
+def test_the_loop_gives_the_weights_of_a_plain_tff_script(cnn, writers, local_context, tmp_path):
+    ours = run(tmp_path, build(cnn), cnn, writers, HPARAMS, local_context)
     plain = plain_tff(cnn.model_fn, writers, HPARAMS)
     for a, b in zip(ours, plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
@@ -87,28 +96,58 @@ def test_the_loop_gives_the_weights_of_a_plain_tff_script(cnn, writers, native_c
 
 
 @pytest.mark.parametrize("how", sampling.BY_NAME)
-def test_an_interrupted_run_goes_on_bit_for_bit(how, linear, ten_clients, native_context, tmp_path):
+def test_an_interrupted_run_goes_on_bit_for_bit(how, linear, ten_clients, local_context, tmp_path):
     hparams = training.Hparams(
         rounds=9, clients_per_round=3, client_epochs=2, client_sampling=how, eval_every=2,
         checkpoint_every=4, max_examples_per_client=50,
     )  # fmt: skip
     process = build(linear, momentum=0.9)
-    whole = run(tmp_path / "whole", process, linear, ten_clients, hparams)
+    whole = run(tmp_path / "whole", process, linear, ten_clients, hparams, local_context)
 
     def interrupt(row):
         if row["round"] == 7:
             raise RuntimeError("killed")  # No handler writes a checkpoint, as after kill -9.
 
     with pytest.raises(RuntimeError, match="killed"):
-        run(tmp_path / "cut", process, linear, ten_clients, hparams, on_round=interrupt)
+        run(
+            tmp_path / "cut",
+            process,
+            linear,
+            ten_clients,
+            hparams,
+            local_context,
+            on_round=interrupt,
+        )
     assert checkpoints.rounds(tmp_path / "cut" / "checkpoints") == [4]
-    resumed = run(tmp_path / "cut", process, linear, ten_clients, hparams)
+    resumed = run(tmp_path / "cut", process, linear, ten_clients, hparams, local_context)
     for a, b in zip(whole, resumed, strict=True):
         assert a.tobytes() == b.tobytes()
     assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "cut")
 
 
-def test_ctrl_c_keeps_the_rounds_that_were_done(linear, ten_clients, native_context, tmp_path):
+def test_a_run_with_dropout_goes_on_bit_for_bit_in_another_process(writers, tmp_path):
+    task = tasks.mnist_cnn.build(tasks.mnist_cnn.Hparams(), data=writers, seed=0)
+    task = dataclasses.replace(task, build_layers=with_dropout(task.build_layers))
+    hparams = dataclasses.replace(HPARAMS, checkpoint_every=1, max_examples_per_client=30)
+
+    def stop(row):
+        if row["round"] == 2:
+            raise RuntimeError("killed")
+
+    def run_in_new_context(path, workers, **kwargs):
+        # A process that is built again, on another number of threads, as after a restart.
+        with local.use(local.Hparams(client_workers=workers)) as context:
+            return run(path, build(task), task, writers, hparams, context, **kwargs)
+
+    whole = run_in_new_context(tmp_path / "whole", 1)
+    with pytest.raises(RuntimeError, match="killed"):
+        run_in_new_context(tmp_path / "cut", 2, on_round=stop)
+    resumed = run_in_new_context(tmp_path / "cut", 3)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, resumed, strict=True))
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "cut")
+
+
+def test_ctrl_c_keeps_the_rounds_that_were_done(linear, ten_clients, local_context, tmp_path):
     hparams = training.Hparams(rounds=9, clients_per_round=3, checkpoint_every=0)
     process = build(linear)
     rounds = itertools.count(1)
@@ -118,23 +157,31 @@ def test_ctrl_c_keeps_the_rounds_that_were_done(linear, ten_clients, native_cont
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", process, linear, ten_clients, hparams, on_round=interrupt)
+        run(
+            tmp_path / "cut",
+            process,
+            linear,
+            ten_clients,
+            hparams,
+            local_context,
+            on_round=interrupt,
+        )
     # Round 4 was not finished when it was interrupted: it is run again.
     assert checkpoints.rounds(tmp_path / "cut" / "checkpoints") == [3]
-    resumed = run(tmp_path / "cut", process, linear, ten_clients, hparams)
-    whole = run(tmp_path / "whole", process, linear, ten_clients, hparams)
+    resumed = run(tmp_path / "cut", process, linear, ten_clients, hparams, local_context)
+    whole = run(tmp_path / "whole", process, linear, ten_clients, hparams, local_context)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, resumed, strict=True))
 
 
 def test_a_damaged_checkpoint_costs_rounds_and_not_the_result(
-    linear, ten_clients, native_context, tmp_path
+    linear, ten_clients, local_context, tmp_path
 ):
     hparams = training.Hparams(rounds=6, clients_per_round=3, checkpoint_every=2)
     process = build(linear)
-    whole = run(tmp_path, process, linear, ten_clients, hparams)
+    whole = run(tmp_path, process, linear, ten_clients, hparams, local_context)
     last = tmp_path / "checkpoints" / "round_00000006.ckpt"
     last.write_bytes(last.read_bytes()[:-100])
-    again = run(tmp_path, process, linear, ten_clients, hparams)
+    again = run(tmp_path, process, linear, ten_clients, hparams, local_context)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, again, strict=True))
 
 
@@ -148,7 +195,7 @@ def with_nan(data, client):
 
 
 def test_a_loss_that_is_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
-    linear, ten_clients, native_context, tmp_path
+    linear, ten_clients, local_context, tmp_path
 ):
     hparams = training.Hparams(
         rounds=10, clients_per_round=1, client_sampling="round_robin", checkpoint_every=1
@@ -156,20 +203,20 @@ def test_a_loss_that_is_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
     fifth = sampling.sample(np.ones(10), 1, how="round_robin", seed=0, round_num=5)[0]
     data = with_nan(ten_clients, int(fifth))
     with pytest.raises(training.DivergedError, match=r"round 5: .*good checkpoint is of round 4"):
-        run(tmp_path, build(linear), linear, data, hparams)
+        run(tmp_path, build(linear), linear, data, hparams, local_context)
     assert checkpoints.rounds(tmp_path / "checkpoints") == [3, 4]
     assert rows_of(tmp_path)[-1]["round"] == 5
 
 
-def test_clients_that_tff_drops_for_nan_are_counted(linear, ten_clients, native_context, tmp_path):
+def test_clients_that_tff_drops_for_nan_are_counted(linear, ten_clients, local_context, tmp_path):
     data = with_nan(ten_clients, 3)
     hparams = training.Hparams(rounds=1, clients_per_round=10, eval_every=5)
     data = federated_data.FederatedData("with NaN", data.train, ten_clients.test, num_classes=10)
-    run(tmp_path, build(linear), linear, data, hparams)
+    run(tmp_path, build(linear), linear, data, hparams, local_context)
     assert rows_of(tmp_path)[0]["train/lost_examples"] == data.train.counts[3]
 
 
-def test_a_round_without_clients_changes_nothing(linear, native_context, tmp_path):
+def test_a_round_without_clients_changes_nothing(linear, local_context, tmp_path):
     columns = {"images": np.zeros((1, 8, 8), np.uint8), "labels": np.zeros(1, np.int32)}
     lone = federated_data.FederatedData(
         "lone", *[federated_data.one_client(columns)] * 2, num_classes=10
@@ -184,11 +231,11 @@ def test_a_round_without_clients_changes_nothing(linear, native_context, tmp_pat
         cohorts[row["train/clients"]] += 1
         assert row["train/clients"] or "train/loss" not in row
 
-    run(tmp_path, build(linear), linear, data, hparams, on_round=count)
+    run(tmp_path, build(linear), linear, data, hparams, local_context, on_round=count)
     assert cohorts[0] > 0 and cohorts[2] > 0
 
 
-def test_the_weights_of_clients_can_be_equal(ten_clients, linear, native_context):
+def test_the_weights_of_clients_can_be_equal(ten_clients, linear, local_context):
     process = fed_avg.build(
         fed_avg.Hparams(weighting="uniform"),
         model_fn=linear.model_fn,

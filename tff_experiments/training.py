@@ -15,6 +15,7 @@ import tensorflow_federated as tff
 
 from tff_experiments import checkpoints, evaluation, records, sampling
 from tff_experiments.datasets import batching, federated_data
+from tff_experiments.runtime import clients
 from tff_experiments.tasks import task as task_lib
 
 
@@ -83,26 +84,29 @@ def check(hparams: Hparams, data: federated_data.FederatedData) -> None:
 
 
 def cohort(
-    hparams: Hparams, data: federated_data.FederatedData, round_num: int
-) -> list[batching.Batches]:
+    hparams: Hparams, task: task_lib.Task, data: federated_data.FederatedData, round_num: int
+) -> list[clients.ClientInputs]:
     """Draws a round's clients and shuffles their examples."""
-    clients = sampling.sample(
+    drawn = sampling.sample(
         data.train.counts,
         hparams.clients_per_round,
         how=hparams.client_sampling,
         seed=hparams.seed,
         round_num=round_num,
     )
-    return [
-        batching.make(
-            data.train.examples(data.train.client_ids[client]),
+    inputs = []
+    for client in drawn:
+        name = data.train.client_ids[client]
+        batches = batching.make(
+            data.train.examples(name),
             batch_size=hparams.batch_size,
             epochs=hparams.client_epochs,
             max_examples=hparams.max_examples_per_client,
+            preprocess=task.preprocess,
             rng=sampling.client_rng(hparams.seed, round_num, int(client)),
         )
-        for client in clients
-    ]
+        inputs.append(clients.ClientInputs(batches, client=str(name)))
+    return inputs
 
 
 def train(
@@ -112,9 +116,10 @@ def train(
     hparams: Hparams,
     folder: records.RunFolder,
     *,
+    runtime: Any,
     on_round: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Any:
-    """Runs the rounds that are left, in TFF's current context.
+    """Runs the rounds that are left.
 
     Args:
         process: What is run; its `next` takes client datasets of the task's batches.
@@ -122,6 +127,7 @@ def train(
         data: The clients.
         hparams: How long and how.
         folder: Where the run's files go; a run found there goes on.
+        runtime: What runs the rounds, from a runtime's `use`.
         on_round: Called with each round's metrics.
 
     Returns:
@@ -138,7 +144,7 @@ def train(
     done = first, state
     try:
         for round_num in range(first + 1, hparams.rounds + 1):
-            state, row = _round(process, task, data, hparams, evaluate, done[1], round_num)
+            state, row = _round(process, task, data, hparams, runtime, evaluate, done[1], round_num)
             folder.record(row)
             on_round(row)
             _check_finite(row, folder)
@@ -152,29 +158,26 @@ def train(
     return done[1]
 
 
-def _round(process, task, data, hparams, evaluate, state, round_num):
+def _round(process, task, data, hparams, runtime, evaluate, state, round_num):
     clock = [time.perf_counter()]
 
     def lap():
         clock.append(time.perf_counter())
         return clock[-1] - clock[-2]
 
-    row: dict[str, float] = {"round": round_num}
-    batches = cohort(hparams, data, round_num)
-    datasets = [batching.as_dataset(client, task.preprocess) for client in batches]
-    row["train/clients"] = len(datasets)
-    seconds = {"data": lap()}
-    output = process.next(state, datasets)
-    sent = sum(len(client.order) for client in batches)
-    row.update(_train_metrics(output.metrics, sent))
-    seconds["next"] = lap()
+    inputs = cohort(hparams, task, data, round_num)
+    row: dict[str, float] = {"round": round_num, "train/clients": len(inputs)}
+    row["seconds/data"] = lap()
+    output, measured = runtime.next(process, state, inputs, seed=hparams.seed, round_num=round_num)
+    row["seconds/next"] = lap()
+    sent = sum(len(client.data.order) for client in inputs)
+    row |= _train_metrics(output.metrics, sent) | measured
     if _due(round_num, hparams.eval_every, hparams.rounds):
         weights = process.get_model_weights(output.state)
         for name, value in evaluate(weights, clients=hparams.eval_clients).items():
             row[f"test/{name}"] = value
-        seconds["evaluation"] = lap()
-    seconds["round"] = clock[-1] - clock[0]
-    row.update({f"seconds/{name}": value for name, value in seconds.items()})
+        row["seconds/evaluation"] = lap()
+    row["seconds/round"] = clock[-1] - clock[0]
     return output.state, row
 
 

@@ -62,6 +62,7 @@ def as_dataset(batches: Batches) -> tf.data.Dataset:
 
     def batch(start, end):
         rows = order[start:end]
-        return batches.preprocess({name: tf.gather(column, rows) for name, column in examples.items()})
+        columns = {name: tf.gather(column, rows) for name, column in examples.items()}
+        return batches.preprocess(columns)
 
     return tf.data.Dataset.from_tensor_slices((batches.bounds[:-1], batches.bounds[1:])).map(batch)

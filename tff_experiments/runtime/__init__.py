@@ -1,7 +1,35 @@
 """What executes TFF computations. Each entry has `Hparams` and a context manager `use(hparams,
-quiet=...)`.
+quiet=...)`, which yields what runs rounds: `next(process, state, inputs, seed=..., round_num=...)`.
+
+    from tff_experiments import runtime
+    runtime.install()                # From here on TFF's computations run on our runtime,
+    with runtime.use(seed=1): ...    # or only in a block.
 """
 
-from tff_experiments.runtime import native
+import contextlib
 
-BY_NAME = {"native": native}
+import tensorflow_federated as tff
+
+from tff_experiments.runtime import local, native
+
+BY_NAME = {"local": local, "native": native}
+
+
+def install(*, seed: int = 0, **hparams) -> local.Context:
+    """Makes our runtime TFF's default context.
+
+    Args:
+        seed: Seed of clients' and server's random ops.
+        **hparams: Fields of `local.Hparams`.
+
+    Returns:
+        The context.
+    """
+    context = local.Context(local.Hparams(**hparams), seed=seed)
+    tff.framework.set_default_context(context)
+    return context
+
+
+def use(*, seed: int = 0, **hparams) -> contextlib.AbstractContextManager[local.Context]:
+    """The same for a block, after which its sessions are closed."""
+    return local.use(local.Hparams(**hparams), seed=seed)

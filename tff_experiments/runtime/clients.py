@@ -46,10 +46,9 @@ class ClientInputs(NamedTuple):
         Raises:
             TypeError: The client's value does not have the type.
         """
-        if isinstance(client_type, tff.StructType):
-            if [name for name, _ in tensorflow_part.elements(client_type)] == ["data", "extras"]:
-                value = {"data": self.data, "extras": self.extras}
-                return tensorflow_part.flatten(value, client_type)
+        if takes_extras(client_type):
+            value = {"data": self.data, "extras": self.extras}
+            return tensorflow_part.flatten(value, client_type)
         if self.extras != ():
             raise TypeError(f"the process takes no extras; its clients' type is {client_type}.")
         return tensorflow_part.flatten(self.data, client_type)
@@ -61,6 +60,13 @@ class ClientInputs(NamedTuple):
         if isinstance(self.data, tf.data.Dataset):
             return max(int(self.data.cardinality()), 1)
         return len(self.data) if isinstance(self.data, list) else 1
+
+
+def takes_extras(client_type: tff.Type) -> bool:
+    """Whether a process' clients get something beside their data."""
+    if not isinstance(client_type, tff.StructType):
+        return False
+    return [name for name, _ in tensorflow_part.elements(client_type)] == ["data", "extras"]
 
 
 def deal(counts: Sequence[int]) -> list[list[int]]:
@@ -104,7 +110,9 @@ def source(value: Any, sequence: tff.SequenceType) -> Source:
             lambda fed: _of_batches(value, fed, sequence),
         )
     if isinstance(value, tf.data.Dataset):
-        return Source("dataset", [tf.TensorSpec([], tf.string)], lambda fed: _of_graph(*fed, sequence))
+        return Source(
+            "dataset", [tf.TensorSpec([], tf.string)], lambda fed: _of_graph(*fed, sequence)
+        )
     if isinstance(value, list):
         specs, batched = _element_specs(sequence)
         sizes = [tf.TensorSpec([None], tf.int64)] if batched else []
@@ -118,9 +126,7 @@ def source(value: Any, sequence: tff.SequenceType) -> Source:
 def feeds(value: Any, sequence: tff.SequenceType) -> list[Any]:
     """A client's sequence as what its source wants fed."""
     if isinstance(value, batching.Batches):
-        sizes = np.diff(value.bounds).astype(np.int64)
-        # `rebatch` divides by the number of sizes.
-        return [*value.examples.values(), value.order, sizes if len(sizes) else np.ones(1, np.int64)]
+        return [*value.examples.values(), value.order, _sizes(np.diff(value.bounds))]
     if isinstance(value, tf.data.Dataset):
         graph = tf.raw_ops.DatasetToGraphV2(input_dataset=tf.data.experimental.to_variant(value))
         return [graph.numpy()]
@@ -128,12 +134,17 @@ def feeds(value: Any, sequence: tff.SequenceType) -> list[Any]:
     specs, batched = _element_specs(sequence)
     if not elements:
         empty = [np.zeros([n or 0 for n in s.shape], s.dtype.as_numpy_dtype) for s in specs]
-        return [*empty, np.ones(1, np.int64)] if batched else empty
+        return [*empty, _sizes([])] if batched else empty
     columns = zip(*elements, strict=True)
     if batched:
-        sizes = np.array([len(element[0]) for element in elements], np.int64)
+        sizes = _sizes([len(element[0]) for element in elements])
         return [*(np.concatenate(column) for column in columns), sizes]
     return [np.stack(column) for column in columns]
+
+
+def _sizes(sizes: Sequence[int]) -> np.ndarray:
+    # `rebatch` divides by the number of sizes.
+    return np.array(sizes if len(sizes) else [1], np.int64)
 
 
 def _element_specs(sequence: tff.SequenceType) -> tuple[list[tf.TensorSpec], bool]:
@@ -157,9 +168,7 @@ def _of_batches(batches: batching.Batches, fed, sequence) -> tf.data.Dataset:
         name: tf.gather(column, order)
         for name, column in zip(batches.examples, columns, strict=True)
     }
-    return _checked(
-        tf.data.Dataset.from_tensors(batches.preprocess(rows)).rebatch(sizes), sequence
-    )
+    return _checked(tf.data.Dataset.from_tensors(batches.preprocess(rows)).rebatch(sizes), sequence)
 
 
 def _of_list(fed, sequence, batched: bool) -> tf.data.Dataset:

@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import tensorflow as tf
 import tensorflow_federated as tff
-from absl import logging
 
 from tff_experiments.runtime import client_round, clients, rounds, sessions, tensorflow_part
 from tff_experiments.secure_sum import plain

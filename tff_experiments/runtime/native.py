@@ -14,10 +14,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import grpc
 import portpicker
 import tensorflow_federated as tff
+
+from tff_experiments.datasets import batching
+from tff_experiments.runtime import clients
 
 START_SECONDS = 60
 _PR_SET_PDEATHSIG = 1
@@ -73,12 +78,56 @@ class Worker:
         """The process' id."""
         return self._process.pid
 
+    def context(self) -> tff.framework.SyncContext:
+        """Makes TFF's native context on this worker."""
+        return tff.framework.SyncExecutionContext(
+            executor_fn=tff.framework.ResourceManagingExecutorFactory(self.executor),
+            compiler_fn=tff.backends.native.desugar_and_transform_to_native,
+            transform_args=tff.tensorflow.transform_args,
+            transform_result=tff.tensorflow.transform_result,
+        )
+
     def executor(self, cardinalities) -> tff.framework.RemoteExecutor:
         """Makes an executor for so many clients, {placement: count}."""
         self._check()
         executor = tff.framework.RemoteExecutor(self._stub, stream_structs=False)
         executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
         return executor
+
+    def next(
+        self,
+        process: tff.templates.IterativeProcess,
+        state: Any,
+        inputs: Sequence[clients.ClientInputs],
+        *,
+        seed: int,
+        round_num: int,
+    ) -> tuple[Any, dict[str, float]]:
+        """Runs one round; TFF's random ops know no seed and no round.
+
+        Args:
+            process: The process.
+            state: Its state.
+            inputs: What the round's clients get.
+            seed: Unused.
+            round_num: Unused.
+
+        Returns:
+            What `process.next` returns, and no metrics.
+
+        Raises:
+            ValueError: A client gets something beside its data.
+        """
+        del seed, round_num
+        if any(client.extras != () for client in inputs):
+            raise ValueError("TFF's native runtime takes no extras; use --runtime=local.")
+        datasets = [
+            batching.as_dataset(client.data)
+            if isinstance(client.data, batching.Batches)
+            else client.data
+            for client in inputs
+        ]
+        return process.next(state, datasets), {}
 
     def _check(self):
         # TFF retries a lost worker for ever; an error that is not a RetryableError ends that.
@@ -110,14 +159,8 @@ def use(hparams: Hparams, *, quiet: bool = True):
         The `Worker`.
     """
     worker = Worker(hparams, quiet=quiet)
-    context = tff.framework.SyncExecutionContext(
-        executor_fn=tff.framework.ResourceManagingExecutorFactory(worker.executor),
-        compiler_fn=tff.backends.native.desugar_and_transform_to_native,
-        transform_args=tff.tensorflow.transform_args,
-        transform_result=tff.tensorflow.transform_result,
-    )
     try:
-        with tff.framework.get_context_stack().install(context):
+        with tff.framework.get_context_stack().install(worker.context()):
             yield worker
     finally:
         worker.close()

@@ -75,10 +75,9 @@ _OPS = {
         draw, shape=shape, means=mean, stddevs=std, minvals=low, maxvals=high
     ),
     # A time of the last 50 years, in microseconds, as TFF's seeds take it.
-    "Timestamp": lambda draw, attr: draw(
-        [], tf.raw_ops.StatelessRandomUniformV2, dtype=tf.float64
-    )
-    * 1.6e9,
+    "Timestamp": lambda draw, attr: (
+        draw([], tf.raw_ops.StatelessRandomUniformV2, dtype=tf.float64) * 1.6e9
+    ),
     "NonDeterministicInts": lambda draw, attr, shape: draw(
         shape, tf.raw_ops.StatelessRandomUniformFullIntV2, dtype=attr["dtype"].type
     ),

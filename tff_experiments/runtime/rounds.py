@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_federated as tff
+from absl import logging
 
 from tff_experiments.runtime import (
     client_round,
@@ -57,6 +58,8 @@ class Rounds:
         names = ("prepare", "zero", "merge", "report", "update")
         self._server = {name: sessions.Function(getattr(form, name), name) for name in names}
         self._slots = secure_slots.SecureSlots(form)
+        if self._slots.length and not protocol.is_secure:
+            logging.warning("Secure sums are summed in the clear: a simulation without secrecy.")
         self._protocol = protocol
         self._num_workers, self._devices = num_workers, devices
         self._workers: dict[Any, list[client_work.Worker]] = {}
@@ -88,9 +91,7 @@ class Rounds:
         with _measured(seconds, "server_update"):
             broadcast = server("prepare", leaves)
         secure_sum = self._protocol.start(self._slots.segments(len(inputs)))
-        work = client_round.ClientRound(
-            inputs, self._client_type, setting, self._slots, secure_sum
-        )
+        work = client_round.ClientRound(inputs, self._client_type, setting, self._slots, secure_sum)
         accumulated = None
         with _measured(seconds, "client_work"):
             for part in self._train(work, broadcast):

@@ -25,7 +25,9 @@ class SecureSlots:
         Raises:
             ValueError: A bound is out of range.
         """
-        slot_types = [kind for _, kind in tensorflow_part.elements(form.work.type_signature.result)][1:]
+        slot_types = [
+            kind for _, kind in tensorflow_part.elements(form.work.type_signature.result)
+        ][1:]
         bounds = (
             form.secure_sum_bitwidth,
             form.secure_sum_max_input,

@@ -84,7 +84,7 @@ def written_first(nodes, library, handle: str) -> bool:
 
 
 def _access(node, library, handle: str) -> str:
-    """"write": assigns before it reads. "none": does not touch it. "read": anything else."""
+    """What a node does: "write" is to assign before any read, "read" is anything else."""
     at = [i for i, name in enumerate(node.input) if source(name) == handle]
     if node.op == "AssignVariableOp" and at == [0]:
         return "write"

@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-IS_SECURE = False
-
 
 @dataclasses.dataclass(frozen=True)
 class Hparams:
@@ -49,6 +47,8 @@ class Round:
 
 class Plain:
     """The protocol."""
+
+    is_secure = False
 
     def start(self, segments: Sequence[Segment]) -> Round:
         """Begins a round of vectors that consist of `segments`."""
