@@ -13,7 +13,9 @@ import tensorflow_federated as tff
 
 from tff_experiments.runtime import client_work, clients, secure_slots
 
-_NODE = re.compile(r"\{\{(?:function_)?node ([^}]+)\}\}")
+# "{{function_node f}} what happened\n [[{{node op}}]]": TensorFlow's way to say where.
+_FUNCTION = re.compile(r"\{\{function_node [^}]+\}\}\s*")
+_NODE = re.compile(r"\[\[(?:\{\{node )?([^\]}]+)")
 
 
 class ClientError(RuntimeError):
@@ -118,7 +120,7 @@ class ClientRound:
             text = str(error)
             node = _NODE.search(text)
             where = f", op {node.group(1)}" if node else ""
-            reason = _NODE.sub("", text.strip().split("\n")[0]).strip()
+            reason = _FUNCTION.sub("", text).strip().split("\n")[0]
             raise ClientError(
                 f"round {self._setting.round_num}, client {client.client}{where}: {reason}"
             ) from error

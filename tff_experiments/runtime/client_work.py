@@ -126,7 +126,7 @@ class Worker:
         self._set_broadcast = make(graph.broadcast, [], [graph.set_broadcast])
         self._first = make(graph.call_feeds, graph.secure, [graph.first])
         self._later = make(graph.call_feeds, graph.secure, [graph.later])
-        self._accumulator = make([], graph.accumulator)
+        self._accumulator = make([], graph.accumulator) if graph.accumulator else list
 
     def receive(self, broadcast: Sequence[np.ndarray]) -> None:
         """Takes what the server sends to all clients of a round."""

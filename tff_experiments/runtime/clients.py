@@ -49,7 +49,7 @@ class ClientInputs(NamedTuple):
         if takes_extras(client_type):
             value = {"data": self.data, "extras": self.extras}
             return tensorflow_part.flatten(value, client_type)
-        if self.extras != ():
+        if not is_empty(self.extras):
             raise TypeError(f"the process takes no extras; its clients' type is {client_type}.")
         return tensorflow_part.flatten(self.data, client_type)
 
@@ -60,6 +60,11 @@ class ClientInputs(NamedTuple):
         if isinstance(self.data, tf.data.Dataset):
             return max(int(self.data.cardinality()), 1)
         return len(self.data) if isinstance(self.data, list) else 1
+
+
+def is_empty(extras: Any) -> bool:
+    """Whether a client gets nothing beside its data."""
+    return isinstance(extras, tuple) and not extras
 
 
 def takes_extras(client_type: tff.Type) -> bool:

@@ -19,6 +19,7 @@ import tensorflow_federated as tff
 from tff_experiments.runtime import client_round, clients, rounds, sessions, tensorflow_part
 from tff_experiments.secure_sum import plain
 
+ClientError = client_round.ClientError
 WAY_OUT = "TFF's native runtime may run it: --runtime=native, or tff_experiments.runtime.native."
 
 

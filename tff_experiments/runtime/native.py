@@ -119,7 +119,7 @@ class Worker:
             ValueError: A client gets something beside its data.
         """
         del seed, round_num
-        if any(client.extras != () for client in inputs):
+        if not all(clients.is_empty(client.extras) for client in inputs):
             raise ValueError("TFF's native runtime takes no extras; use --runtime=local.")
         datasets = [
             batching.as_dataset(client.data)

@@ -193,11 +193,8 @@ def _add_function(graph_def, name: str, function: Callable, specs: list[tf.Tenso
 
 def _call(node, function: str, inputs: list[tf.DType], outputs: list[tf.DType]) -> None:
     """Turns a node into the call of a function; name and inputs stay."""
-    kept = {name: node.attr[name] for name in ("_class",) if name in node.attr}
     node.op = "StatefulPartitionedCall"
     node.ClearField("attr")
-    for name, value in kept.items():
-        node.attr[name].CopyFrom(value)
     node.attr["Tin"].list.type.extend(dtype.as_datatype_enum for dtype in inputs)
     node.attr["Tout"].list.type.extend(dtype.as_datatype_enum for dtype in outputs)
     node.attr["f"].func.name = function

@@ -44,7 +44,7 @@ def unpack(computation: tff.framework.ConcreteComputation, name: str) -> Part:
     nodes = [node for node in graph_def.node if node.name in kept]
     del graph_def.node[:]
     graph_def.node.extend(nodes)
-    _prefix_functions(graph_def, f"{name}__")
+    _rename_functions(graph_def, f"{name}__")
     return Part(
         graph_def,
         parameters,
@@ -84,11 +84,13 @@ def _bound(binding) -> list[str]:
     return []
 
 
-def _prefix_functions(graph_def: tf.compat.v1.GraphDef, prefix: str) -> None:
+def _rename_functions(graph_def: tf.compat.v1.GraphDef, prefix: str) -> None:
     # Two parts may hold different functions of one name.
     names = {function.signature.name for function in graph_def.library.function}
     bodies = [function.node_def for function in graph_def.library.function]
     for node in (node for body in (graph_def.node, *bodies) for node in body):
+        # A hint where to place it, next to a node that may be gone.
+        node.attr.pop("_class", None)
         if node.op in names:
             node.op = prefix + node.op
         for value in node.attr.values():
