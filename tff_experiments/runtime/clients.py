@@ -173,7 +173,7 @@ def _of_batches(batches: batching.Batches, fed, sequence) -> tf.data.Dataset:
         name: tf.gather(column, order)
         for name, column in zip(batches.examples, columns, strict=True)
     }
-    return _checked(tf.data.Dataset.from_tensors(batches.preprocess(rows)).rebatch(sizes), sequence)
+    return _checked(_cut(batches.preprocess(rows), sizes), sequence)
 
 
 def _of_list(fed, sequence, batched: bool) -> tf.data.Dataset:
@@ -183,8 +183,22 @@ def _of_list(fed, sequence, batched: bool) -> tf.data.Dataset:
             sequence,
         )
     *columns, sizes = fed
-    rows = tensorflow_part.pack(columns, sequence.element)
-    return _checked(tf.data.Dataset.from_tensors(rows).rebatch(sizes), sequence)
+    return _checked(_cut(tensorflow_part.pack(columns, sequence.element), sizes), sequence)
+
+
+def _cut(rows: Any, sizes: tf.Tensor) -> tf.data.Dataset:
+    """Batches of the given sizes. `Dataset.rebatch` would put a function before, a millisecond."""
+    whole = tf.data.Dataset.from_tensors(rows)
+    open_ended = lambda spec: tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
+    batch = tf.nest.map_structure(open_ended, whole.element_spec)
+    variant = tf.raw_ops.RebatchDatasetV2(
+        input_dataset=tf.data.experimental.to_variant(whole),
+        batch_sizes=sizes,
+        drop_remainder=False,
+        output_types=[spec.dtype for spec in tf.nest.flatten(batch)],
+        output_shapes=[spec.shape for spec in tf.nest.flatten(batch)],
+    )
+    return tf.data.experimental.from_variant(variant, batch)
 
 
 def _of_graph(serialized, sequence) -> tf.data.Dataset:
