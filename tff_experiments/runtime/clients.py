@@ -16,7 +16,8 @@ import tensorflow_federated as tff
 from tff_experiments.datasets import batching
 from tff_experiments.runtime import tensorflow_part
 
-MAX_GROUPS = 32
+# Groups of a round: enough to keep many workers busy, few enough that merging them costs little.
+MIN_GROUPS, CLIENTS_PER_GROUP = 16, 64
 
 
 class ClientInputs(NamedTuple):
@@ -83,9 +84,10 @@ def deal(counts: Sequence[int]) -> list[list[int]]:
         counts: Work of each client, [clients].
 
     Returns:
-        At most MAX_GROUPS lists of positions in `counts`, the largest first.
+        Lists of positions in `counts`, the largest first.
     """
-    groups = [[] for _ in range(min(len(counts), MAX_GROUPS))]
+    num_groups = min(len(counts), MIN_GROUPS + len(counts) // CLIENTS_PER_GROUP)
+    groups = [[] for _ in range(num_groups)]
     work = np.zeros(len(groups), np.int64)
     for client in np.argsort(-np.asarray(counts, np.int64), kind="stable"):
         lightest = int(np.argmin(work))

@@ -5,7 +5,7 @@ modulo a number. The first two get a modulus that no sum of the round's clients 
 protocol only ever sees integers and moduli.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow_federated as tff
@@ -98,13 +98,14 @@ def _evaluate(bound) -> list[np.ndarray]:
 
 def _spread(values: list[np.ndarray], bound_type, slot_type) -> list[np.ndarray]:
     """A bound for each leaf of a slot: a bound may hold for a whole structure."""
-    left = iter(values)
+    return list(_visit(iter(values), bound_type, slot_type))
 
-    def visit(bound, slot):
-        if isinstance(bound, tff.StructType):
-            elements = tensorflow_part.elements
-            pairs = zip(elements(bound), elements(slot), strict=True)
-            return [value for (_, b), (_, s) in pairs for value in visit(b, s)]
-        return [next(left)] * len(tensorflow_part.leaf_types(slot))
 
-    return visit(bound_type, slot_type)
+def _visit(values: Iterator[np.ndarray], bound, slot) -> Iterator[np.ndarray]:
+    if isinstance(bound, tff.StructType):
+        elements = tensorflow_part.elements
+        for (_, inner_bound), (_, inner_slot) in zip(elements(bound), elements(slot), strict=True):
+            yield from _visit(values, inner_bound, inner_slot)
+    else:
+        value = next(values)
+        yield from (value for _ in tensorflow_part.leaf_types(slot))

@@ -4,7 +4,7 @@ TFF binds nested values to tensors by name. Here a value of a TFF type is the li
 (and sequences) in the type's order, so that nothing but this file knows about nesting.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -174,13 +174,14 @@ def _array(value: Any, type_spec: tff.TensorType) -> np.ndarray:
 
 def pack(leaves: Sequence[Any], type_spec: tff.Type) -> Any:
     """The value of a type with the given leaves, in the type's Python containers."""
-    left = iter(leaves)
+    return tff.types.type_to_py_container(_nested(iter(leaves), type_spec), type_spec)
 
-    def build(element):
-        if isinstance(element, tff.FederatedType):
-            return build(element.member)
-        if isinstance(element, tff.StructType):
-            return tff.structure.Struct([(name, build(e)) for name, e in elements(element)])
-        return next(left)
 
-    return tff.types.type_to_py_container(build(type_spec), type_spec)
+def _nested(leaves: Iterator[Any], type_spec: tff.Type) -> Any:
+    # Not a closure: one that calls itself is a cycle, and would hold megabytes until it is found.
+    if isinstance(type_spec, tff.FederatedType):
+        return _nested(leaves, type_spec.member)
+    if isinstance(type_spec, tff.StructType):
+        fields = [(name, _nested(leaves, element)) for name, element in elements(type_spec)]
+        return tff.structure.Struct(fields)
+    return next(leaves)
