@@ -87,6 +87,9 @@ class ClientRound:
             if stop.is_set():
                 return None
             client = self.inputs[position]
+            # A client may fail in the secure sum after its update was added.
+            undo = self._setting.drop_failed and self._slots.length and added
+            before = worker.accumulated() if undo else []
             try:
                 with self._named(client):
                     self._train_client(worker, layout, client, is_first=added == 0)
@@ -95,6 +98,8 @@ class ClientRound:
                 if not self._setting.drop_failed:
                     raise
                 self._failed.append(client.client)
+                if before:
+                    worker.restore(before)
         return worker.accumulated() if added else None
 
     def _train_client(self, worker, layout, client, *, is_first: bool) -> None:

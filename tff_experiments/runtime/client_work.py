@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_experiments.runtime import clients, randomness, sessions, tensorflow_part
+from tff_experiments.runtime import clients, sessions, tensorflow_part
 
 
 class Layout:
@@ -40,8 +40,13 @@ class Layout:
     def feeds(self, leaves: Sequence[Any]) -> list[Any]:
         """A client's flat value as what is fed."""
         fed: list[Any] = []
-        for leaf, kind in zip(leaves, self._types, strict=True):
-            fed += clients.feeds(leaf, kind) if isinstance(kind, tff.SequenceType) else [leaf]
+        for leaf, kind, source in zip(leaves, self._types, self._sources, strict=True):
+            if source and clients.key(leaf) != source.key:
+                raise TypeError(
+                    "the clients of a round must hold their data in one way: all as lists, all as "
+                    "tf.data.Datasets, or all as Batches of equal columns and one `preprocess`."
+                )
+            fed += clients.feeds(leaf, kind) if source else [leaf]
         return fed
 
 
@@ -72,8 +77,10 @@ class ClientGraph:
 
     def _build_accumulators(self, form, update) -> None:
         zero = sessions.import_part(tensorflow_part.unpack(form.zero, "zero"), "zero", [])
+        if zero.num_random or zero.reset or zero.setup:
+            raise ValueError("`zero` of the process has variables or random ops.")
         types = tensorflow_part.leaf_types(form.zero.type_signature.result)
-        _, _, held = _variables("accumulator", types)
+        self.restored, self.restore, held = _variables("accumulator", types)
         first = self._accumulate(form, "first", zero.results, update)
         later = self._accumulate(form, "later", held, update)
         self.accumulator = held
@@ -121,12 +128,14 @@ class Worker:
         """Opens the session."""
         self._graph = graph
         self._session = sessions.session(graph.graph, threads=1)
-        self._session.run(graph.work.setup)
+        # What is drawn here is drawn anew for each client.
+        self._session.run(graph.work.setup, graph.work.keys_feed(0, 0, ""))
         make = lambda *args: sessions.callable_of(self._session, *args)
         self._set_broadcast = make(graph.broadcast, [], [graph.set_broadcast])
         self._first = make(graph.call_feeds, graph.secure, [graph.first])
         self._later = make(graph.call_feeds, graph.secure, [graph.later])
         self._accumulator = make([], graph.accumulator) if graph.accumulator else list
+        self._restore = make(graph.restored, [], [graph.restore])
 
     def receive(self, broadcast: Sequence[np.ndarray]) -> None:
         """Takes what the server sends to all clients of a round."""
@@ -148,16 +157,18 @@ class Worker:
             The client's leaves of the secure slots.
         """
         work = self._graph.work
+        keys = work.keys_feed(seed, round_num, f"client/{client}")
         for operations in work.reset:
-            self._session.run(operations)
-        keys = []
-        if work.num_random:
-            keys = [randomness.keys(seed, round_num, f"client/{client}", work.num_random)]
-        return (self._first if is_first else self._later)(*feeds, *keys)
+            self._session.run(operations, keys)
+        return (self._first if is_first else self._later)(*feeds, *keys.values())
 
     def accumulated(self) -> list[np.ndarray]:
         """The sum of the clients since the last that was first."""
         return self._accumulator()
+
+    def restore(self, accumulated: Sequence[np.ndarray]) -> None:
+        """Goes back to a sum from before."""
+        self._restore(*accumulated)
 
     def close(self) -> None:
         """Ends the session."""

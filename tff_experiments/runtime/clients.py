@@ -105,6 +105,14 @@ class Source(NamedTuple):
     dataset: Callable[[list[tf.Tensor]], tf.data.Dataset]
 
 
+def key(value: Any) -> Hashable:
+    """The `Source.key` of a client's sequence."""
+    if isinstance(value, batching.Batches):
+        columns = value.examples.items()
+        return value.preprocess, tuple((name, c.dtype, c.shape[1:]) for name, c in columns)
+    return tf.data.Dataset if isinstance(value, tf.data.Dataset) else type(value)
+
+
 def source(value: Any, sequence: tff.SequenceType) -> Source:
     """Says how a client's sequence enters a session; raises TypeError for what can't."""
     if isinstance(value, batching.Batches):
@@ -112,18 +120,18 @@ def source(value: Any, sequence: tff.SequenceType) -> Source:
             tf.TensorSpec([None, *c.shape[1:]], c.dtype, name) for name, c in value.examples.items()
         ]
         return Source(
-            ("batches", value.preprocess, tuple((s.name, s.dtype, s.shape) for s in specs)),
+            key(value),
             [*specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int64)],
             lambda fed: _of_batches(value, fed, sequence),
         )
     if isinstance(value, tf.data.Dataset):
         return Source(
-            "dataset", [tf.TensorSpec([], tf.string)], lambda fed: _of_graph(*fed, sequence)
+            key(value), [tf.TensorSpec([], tf.string)], lambda fed: _of_graph(*fed, sequence)
         )
     if isinstance(value, list):
         specs, batched = _element_specs(sequence)
         sizes = [tf.TensorSpec([None], tf.int64)] if batched else []
-        return Source("list", [*specs, *sizes], lambda fed: _of_list(fed, sequence, batched))
+        return Source(key(value), [*specs, *sizes], lambda fed: _of_list(fed, sequence, batched))
     raise TypeError(
         f"a client's data of type {sequence} must be Batches, a tf.data.Dataset or a list, got "
         f"{type(value).__name__}."
@@ -135,6 +143,7 @@ def feeds(value: Any, sequence: tff.SequenceType) -> list[Any]:
     if isinstance(value, batching.Batches):
         return [*value.examples.values(), value.order, _sizes(np.diff(value.bounds))]
     if isinstance(value, tf.data.Dataset):
+        _check(value, sequence)
         graph = tf.raw_ops.DatasetToGraphV2(input_dataset=tf.data.experimental.to_variant(value))
         return [graph.numpy()]
     elements = [tensorflow_part.flatten(element, sequence.element) for element in value]
@@ -144,7 +153,13 @@ def feeds(value: Any, sequence: tff.SequenceType) -> list[Any]:
         return [*empty, _sizes([])] if batched else empty
     columns = zip(*elements, strict=True)
     if batched:
-        sizes = _sizes([len(element[0]) for element in elements])
+        lengths = [{len(leaf) for leaf in element} for element in elements]
+        if any(len(found) > 1 or 0 in found for found in lengths):
+            raise TypeError(
+                "each batch of a list must have one row or more, as many in each of its tensors; "
+                "give a tf.data.Dataset."
+            )
+        sizes = _sizes([found.pop() for found in lengths])
         return [*(np.concatenate(column) for column in columns), sizes]
     return [np.stack(column) for column in columns]
 
@@ -209,10 +224,14 @@ def _of_graph(serialized, sequence) -> tf.data.Dataset:
     return _without_tuning(tf.data.experimental.from_variant(variant, spec))
 
 
-def _checked(dataset: tf.data.Dataset, sequence: tff.SequenceType) -> tf.data.Dataset:
+def _check(dataset: tf.data.Dataset, sequence: tff.SequenceType) -> None:
     found = tff.types.tensorflow_to_type(dataset.element_spec)
     if not sequence.element.is_assignable_from(found):
         raise TypeError(f"the process' clients hold batches of {sequence.element}, got {found}.")
+
+
+def _checked(dataset: tf.data.Dataset, sequence: tff.SequenceType) -> tf.data.Dataset:
+    _check(dataset, sequence)
     return _without_tuning(dataset)
 
 

@@ -129,6 +129,13 @@ def compile_computation(comp, *, num_workers: int, devices: Sequence[str]):
     signature = comp.type_signature
     proto = tff.framework.ConcreteComputation.get_proto(comp)
     if proto.WhichOneof("computation") == "tensorflow":
+        kinds = [kind for kind in (signature.parameter, signature.result) if kind is not None]
+        leaves = [leaf for kind in kinds for leaf in tensorflow_part.leaf_types(kind)]
+        if any(isinstance(leaf, tff.SequenceType) for leaf in leaves):
+            raise TypeError(
+                f"a computation of type {signature.compact_representation()[:200]} takes or gives "
+                f"a sequence outside of clients. {WAY_OUT}"
+            )
         return sessions.Function(comp, "computation")
     try:
         if signature.parameter is None:

@@ -7,7 +7,8 @@ function that draws from a variable of its own with the `Stateless...V2` op of t
 before a client's work. What the ops' old seeds were does not matter. Timestamps, which TFF makes
 seeds of, and the seeds of `Dataset.shuffle` are drawn the same way.
 
-Left as they are: random ops inside of a client's own `tf.data` pipeline.
+Left as they are: random ops inside of a client's own `tf.data` pipeline. Not covered: random ops
+inside of `interleave(num_parallel_calls=...)`, and of functions compiled by XLA, which can't run.
 """
 
 import hashlib
@@ -16,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tff_experiments.runtime import graph_functions
 
 _PHILOX = 1
 KEYS = "tff_experiments/keys"  # The placeholder, int64 [random ops, 3].
@@ -41,8 +44,19 @@ def _with_seed(op: Callable) -> Callable:
 
 _POISSON = _with_seed(tf.raw_ops.StatelessRandomPoisson)
 _MULTINOMIAL = _with_seed(tf.raw_ops.StatelessMultinomial)
-_PARAMETERIZED = _with_seed(tf.raw_ops.StatelessParameterizedTruncatedNormal)
 _GAMMA = _with_seed(lambda *, shape, seed, alpha: tf.random.stateless_gamma(shape, seed, alpha))
+
+
+@_with_seed
+def _truncated_normal(*, shape, seed, means, **parameters):
+    # Rows have parameters of their own, which the stateless op takes for those of columns.
+    rows = tf.concat([[-1], tf.ones_like(shape[1:])], 0)
+    parameters = {name: tf.reshape(value, rows) for name, value in parameters.items()}
+    means = tf.broadcast_to(tf.reshape(means, rows), shape)
+    return tf.raw_ops.StatelessParameterizedTruncatedNormal(
+        shape=shape, seed=seed, means=means, **parameters
+    )
+
 
 # Op -> (draw, attributes, *inputs) -> output. `draw(shape, stateless op, ...)` uses the op's key.
 _OPS = {
@@ -71,8 +85,8 @@ _OPS = {
         lam=rate,
         dtype=attr["dtype"].type,
     ),
-    "ParameterizedTruncatedNormal": lambda draw, attr, shape, mean, std, low, high: _PARAMETERIZED(
-        draw, shape=shape, means=mean, stddevs=std, minvals=low, maxvals=high
+    "ParameterizedTruncatedNormal": lambda draw, attr, shape, mean, std, low, high: (
+        _truncated_normal(draw, shape=shape, means=mean, stddevs=std, minvals=low, maxvals=high)
     ),
     # A time of the last 50 years, in microseconds, as TFF's seeds take it.
     "Timestamp": lambda draw, attr: (
@@ -100,12 +114,21 @@ _SEEDED = {
     "AnonymousSeedGenerator": 0,
     "AnonymousRandomSeedGenerator": 0,
     "ShuffleDataset": 2,
+    "ShuffleDatasetV3": 2,  # What `Dataset.shuffle` is inside of a tf.function.
+    "ShuffleAndRepeatDataset": 2,
+    "ShuffleAndRepeatDatasetV2": 2,
+    "SamplingDataset": 2,
     "RandomDataset": 0,
+    "RandomDatasetV2": 0,
 }
 UNCONTROLLED = frozenset(
-    ["RandomPoisson", "RandomCrop", "SampleDistortedBoundingBoxV2", "LogUniformCandidateSampler"]
+    ["RandomPoisson", "RandomCrop", "SampleDistortedBoundingBox", "SampleDistortedBoundingBoxV2"]
     + ["UniformCandidateSampler", "LearnedUnigramCandidateSampler", "AllCandidateSampler"]
     + ["FixedUnigramCandidateSampler", "ThreadUnsafeUnigramCandidateSampler"]
+    + ["LogUniformCandidateSampler", "FractionalAvgPool", "FractionalMaxPool"]
+    + ["RandomShuffleQueue", "RandomShuffleQueueV2"]
+    # It writes its next state into the constant that its variable was initialized from.
+    + ["StatefulRandomBinomial"]
 )
 
 
@@ -122,6 +145,9 @@ def rewrite(graph_def: tf.compat.v1.GraphDef, scope: str) -> int:
     Returns:
         The number of ops, the rows of `KEYS`.
     """
+    drawing = _drawing(graph_def)
+    _separate_calls(graph_def, drawing)
+    _map_in_order(graph_def, drawing)
     count = 0
     for is_function, body in _bodies(graph_def):
         constants = {node.name: node for node in body if node.op == "Const"}
@@ -145,16 +171,75 @@ def _bodies(graph_def) -> list[tuple[bool, Any]]:
 
     def visit(nodes):
         for node in nodes:
-            called = [node.op]
-            for _, value in sorted(node.attr.items()):
-                called += [f.name for f in (value.func, *value.list.func)]
-            for name in called:
+            for name in _called(node):
                 if name in library and name not in found:
                     found[name] = library[name].node_def
                     visit(found[name])
 
     visit(graph_def.node)
     return [(False, graph_def.node), *((True, body) for body in found.values())]
+
+
+def _called(node) -> list[str]:
+    """What may be names of functions that a node calls."""
+    attributes = [value for _, value in sorted(node.attr.items())]
+    return [node.op, *(f.name for value in attributes for f in (value.func, *value.list.func))]
+
+
+def _drawing(graph_def) -> set[str]:
+    """The functions that draw, or call one that does."""
+    calls = {
+        f.signature.name: {name for node in f.node_def for name in _called(node)}
+        for f in graph_def.library.function
+    }
+    found = {name for name, called in calls.items() if not called.isdisjoint([*_OPS, *_SEEDED])}
+    while callers := {name for name in calls if calls[name] & found} - found:
+        found |= callers
+    return found
+
+
+def _separate_calls(graph_def, drawing: set[str]) -> None:
+    """Copies functions that draw, so that each call has one of its own, and ops of its own.
+
+    Calls run in any order, which differs from session to session: they can't share a key.
+    """
+    library = {f.signature.name: f for f in graph_def.library.function}
+    used = set()
+
+    def own(name):
+        if name in used:
+            copy = graph_def.library.function.add()
+            copy.CopyFrom(library[name])
+            name = copy.signature.name = f"{name}__{len(used)}"
+            library[name] = copy
+            drawing.add(name)
+        used.add(name)
+        visit(library[name].node_def)
+        return name
+
+    def visit(nodes):
+        for node in nodes:
+            if node.op in drawing:
+                node.op = own(node.op)
+            for _, value in sorted(node.attr.items()):
+                for function in (value.func, *value.list.func):
+                    if function.name in drawing:
+                        function.name = own(function.name)
+
+    visit(graph_def.node)
+
+
+def _map_in_order(graph_def, drawing: set[str]) -> None:
+    """Makes parallel maps by functions that draw call these one by one: threads would race."""
+    for is_function, body in _bodies(graph_def):
+        for node in list(body):
+            if node.op != "ParallelMapDatasetV2" or drawing.isdisjoint(_called(node)):
+                continue
+            one = body.add(name=f"{node.name}/num_parallel_calls", op="Const")
+            one.attr["dtype"].type = tf.int64.as_datatype_enum
+            one.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(1, tf.int64))
+            last = max(i for i, name in enumerate(node.input) if not name.startswith("^"))
+            node.input[last] = f"{one.name}:output:0" if is_function else one.name
 
 
 def uncontrolled(graph_def: tf.compat.v1.GraphDef) -> set[str]:
@@ -180,26 +265,6 @@ def _drawer(shared_name: str) -> Callable:
     return draw
 
 
-def _add_function(graph_def, name: str, function: Callable, specs: list[tf.TensorSpec]) -> None:
-    with tf.Graph().as_default():
-        concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
-    library = concrete.graph.as_graph_def().library.function
-    definition = graph_def.library.function.add()
-    definition.CopyFrom(concrete.function_def)
-    definition.signature.name = name
-    known = {f.signature.name for f in graph_def.library.function}
-    graph_def.library.function.extend(f for f in library if f.signature.name not in known)
-
-
-def _call(node, function: str, inputs: list[tf.DType], outputs: list[tf.DType]) -> None:
-    """Turns a node into the call of a function; name and inputs stay."""
-    node.op = "StatefulPartitionedCall"
-    node.ClearField("attr")
-    node.attr["Tin"].list.type.extend(dtype.as_datatype_enum for dtype in inputs)
-    node.attr["Tout"].list.type.extend(dtype.as_datatype_enum for dtype in outputs)
-    node.attr["f"].func.name = function
-
-
 def _replace(graph_def, node, variable: str) -> None:
     op, attributes = node.op, {name: value for name, value in node.attr.items()}
     types = [
@@ -214,22 +279,10 @@ def _replace(graph_def, node, variable: str) -> None:
         output.append(_OPS[op](draw, attributes, *inputs))
         return output[-1]
 
-    _add_function(graph_def, name, function, [tf.TensorSpec(None, dtype) for dtype in types])
+    graph_functions.add(graph_def, name, function, [tf.TensorSpec(None, dtype) for dtype in types])
     if op == "Timestamp":
-        _rename_output(graph_def, node.name, "ts", "output")
-    _call(node, name, types, [output[-1].dtype])
-
-
-def _rename_output(graph_def, node: str, old: str, new: str) -> None:
-    # Only function bodies name outputs; a body that has no such node has no such input.
-    for function in graph_def.library.function:
-        for user in function.node_def:
-            for i, name in enumerate(user.input):
-                if name == f"{node}:{old}:0":
-                    user.input[i] = f"{node}:{new}:0"
-        for key, value in function.ret.items():
-            if value == f"{node}:{old}:0":
-                function.ret[key] = f"{node}:{new}:0"
+        graph_functions.rename_output(graph_def, node.name, "ts", "output")
+    graph_functions.call(node, name, types, [output[-1].dtype])
 
 
 def _random_seeds(node, constants) -> bool:
@@ -247,9 +300,9 @@ def _draw_seeds(graph_def, body, node, variable: str, *, is_function: bool) -> N
         return seeds[0], seeds[1] | 1  # Never the (0, 0) that asks for a random seed.
 
     name = variable.replace("/", "__")
-    _add_function(graph_def, name, function, [])
+    graph_functions.add(graph_def, name, function, [])
     call = body.add(name=f"{node.name}/seeds")
-    _call(call, name, [], [tf.int64, tf.int64])
+    graph_functions.call(call, name, [], [tf.int64, tf.int64])
     at = _SEEDED[node.op]
     for i in range(2):
         node.input[at + i] = f"{call.name}:output:{i}" if is_function else f"{call.name}:{i}"
@@ -260,13 +313,8 @@ def _add_set_keys(graph_def, scope: str, count: int) -> None:
         for i in range(count):
             tf.raw_ops.AssignVariableOp(resource=_variable(f"{scope}/{i}"), value=keys[i])
 
-    name = f"{scope}__set_keys".replace("/", "__")
-    _add_function(graph_def, name, function, [tf.TensorSpec([count, 3], tf.int64)])
-    placeholder = graph_def.node.add(name=KEYS, op="Placeholder")
-    placeholder.attr["dtype"].type = tf.int64.as_datatype_enum
-    placeholder.attr["shape"].shape.CopyFrom(tf.TensorShape([count, 3]).as_proto())
-    node = graph_def.node.add(name=SET_KEYS, input=[KEYS])
-    _call(node, name, [tf.int64], [])
+    shape = tf.TensorShape([count, 3])
+    graph_functions.add_first(graph_def, SET_KEYS, function, [KEYS], [tf.int64], [shape])
 
 
 def keys(seed: int, round_num: int, who: str, count: int) -> np.ndarray:

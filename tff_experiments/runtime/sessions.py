@@ -24,8 +24,14 @@ class Imported(NamedTuple):
     results: list[tf.Tensor]
     num_random: int  # Random ops, the rows of `keys`.
     keys: tf.Tensor | None
-    setup: list[tf.Operation]  # To run once per session.
+    setup: list[tf.Operation]  # To run once per session, with keys.
     reset: list[list[tf.Operation]]  # To run before each call, each list after the one before.
+
+    def keys_feed(self, seed: int, round_num: int, who: str) -> dict[tf.Tensor, np.ndarray]:
+        """What to feed for `keys`, nothing where nothing is drawn; see `randomness.keys`."""
+        if not self.num_random:
+            return {}
+        return {self.keys: randomness.keys(seed, round_num, who, self.num_random)}
 
 
 def import_part(part: tensorflow_part.Part, scope: str, inputs: Sequence[tf.Tensor]) -> Imported:
@@ -45,7 +51,7 @@ def import_part(part: tensorflow_part.Part, scope: str, inputs: Sequence[tf.Tens
         logging.warning("%s draw at random without a seed: runs differ.", sorted(unknown))
     again, known = variables.plan(graph_def, part.initializer)
     num_random = randomness.rewrite(graph_def, scope)
-    first = [*again, *([randomness.SET_KEYS] if num_random else [])]
+    first = [*part.first, *again, *([randomness.SET_KEYS] if num_random else [])]
     variables.gate(graph_def, part.initializer, first)
     extra = [f"{randomness.KEYS}:0"] if num_random else []
     with tf.name_scope(""):
@@ -61,7 +67,8 @@ def import_part(part: tensorflow_part.Part, scope: str, inputs: Sequence[tf.Tens
     reset = []
     if not known:
         # Each call of TFF has fresh variables; which of these must be, can't be told.
-        reset = [_destroy(graph_def), setup] if setup else [_destroy(graph_def)]
+        destroy = _destroy(graph_def, scope)
+        reset = [destroy, setup] if setup else [destroy]
     # A parameter that is a result is not a tensor of the import.
     passed = dict(zip(part.parameters, inputs, strict=True))
     pairs = zip(part.results, tensors[: len(part.results)], strict=True)
@@ -74,7 +81,7 @@ def import_part(part: tensorflow_part.Part, scope: str, inputs: Sequence[tf.Tens
     )
 
 
-def _destroy(graph_def) -> list[tf.Operation]:
+def _destroy(graph_def, scope: str) -> list[tf.Operation]:
     bodies = [graph_def.node, *(f.node_def for f in graph_def.library.function)]
     handles = {}
     for node in (node for body in bodies for node in body if node.op == "VarHandleOp"):
@@ -85,9 +92,15 @@ def _destroy(graph_def) -> list[tf.Operation]:
             shared_name=name,
             container=node.attr["container"].s.decode(),
         )
+    graph = tf.compat.v1.get_default_graph()
+    tables = [
+        graph.get_tensor_by_name(f"{scope}/{node.name}:0")
+        for node in graph_def.node
+        if node.op in variables.MUTABLE_TABLES
+    ]
     return [
         tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
-        for handle in handles.values()
+        for handle in [*handles.values(), *tables]
     ]
 
 
@@ -153,17 +166,14 @@ class Function:
         imported = self._imported
         if not imported.results:
             return []
+        keys = imported.keys_feed(seed, round_num, f"server/{self.name}")
         if self._session is None:
             self._session = session(self._graph, threads=0)
-            self._session.run(imported.setup)
-            keys = [] if imported.keys is None else [imported.keys]
+            self._session.run(imported.setup, keys)
             self._run = callable_of(self._session, [*self._feeds, *keys], imported.results)
         for operations in imported.reset:
-            self._session.run(operations)
-        if imported.num_random:
-            who = f"server/{self.name}"
-            leaves = [*leaves, randomness.keys(seed, round_num, who, imported.num_random)]
-        return self._run(*leaves)
+            self._session.run(operations, keys)
+        return self._run(*leaves, *keys.values())
 
     def close(self) -> None:
         """Ends the session."""

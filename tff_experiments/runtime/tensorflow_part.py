@@ -21,6 +21,7 @@ class Part(NamedTuple):
     initializer: str  # Name of the op to run first, "" for none.
     parameter_type: tff.Type | None
     result_type: tff.Type
+    first: Sequence[str] = ()  # Names of ops to run before all others that have state.
 
 
 def unpack(computation: tff.framework.ConcreteComputation, name: str) -> Part:
@@ -122,7 +123,7 @@ def num_bytes(type_spec: tff.Type) -> int | None:
     """Bytes of a value of a type; None where a dimension or a string's length is unknown."""
     total = 0
     for leaf in leaf_types(type_spec):
-        if not isinstance(leaf, tff.TensorType) or None in (leaf.shape or ()):
+        if not isinstance(leaf, tff.TensorType) or leaf.shape is None or None in leaf.shape:
             return None
         if leaf.dtype.kind not in "biufc":
             return None
@@ -156,7 +157,9 @@ def _fields(value: Any, type_spec: tff.StructType) -> Sequence[Any]:
         raise TypeError(f"expected a value of type {type_spec}, got {type(value).__name__}.")
     by_name = dict(found)
     names = [name for name, _ in elements(type_spec)]
-    if None not in by_name and set(by_name) == set(names):
+    if None not in by_name and None not in names:
+        if set(by_name) != set(names):
+            raise TypeError(f"expected a value of type {type_spec}, got fields {list(by_name)}.")
         return [by_name[name] for name in names]
     return [field for _, field in found]
 
@@ -166,7 +169,10 @@ def _array(value: Any, type_spec: tff.TensorType) -> np.ndarray:
     if type_spec.dtype.kind not in "SOU":
         if not np.can_cast(array.dtype, type_spec.dtype, "same_kind"):
             raise TypeError(f"expected a tensor of type {type_spec}, got {array.dtype}.")
-        array = array.astype(type_spec.dtype, copy=False)
+        given, array = array, array.astype(type_spec.dtype, copy=False)
+        is_narrowed = array.dtype.kind in "iu" and not np.can_cast(given.dtype, array.dtype)
+        if is_narrowed and np.any(array != given):
+            raise TypeError(f"expected a tensor of type {type_spec}, got {given}: out of range.")
     if not tf.TensorShape(type_spec.shape).is_compatible_with(array.shape):
         raise TypeError(f"expected a tensor of type {type_spec}, got shape {array.shape}.")
     return array

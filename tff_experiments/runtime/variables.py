@@ -10,7 +10,9 @@ import tensorflow as tf
 from tff_experiments.runtime.tensorflow_part import ancestors, source
 
 BEGIN = "tff_experiments/begin"
+OURS = b"tff_experiments/"  # Variables of the runtime, which sets them itself.
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+MUTABLE_TABLES = ("MutableHashTableV2", "MutableDenseHashTableV2", "MutableHashTableOfTensorsV2")
 
 
 def plan(graph_def: tf.compat.v1.GraphDef, initializer: str) -> tuple[list[str], bool]:
@@ -22,13 +24,15 @@ def plan(graph_def: tf.compat.v1.GraphDef, initializer: str) -> tuple[list[str],
 
     Returns:
         The names of the ops that assign the variables that a call reads before it writes them; and
-        whether this is known. If not, all variables must be destroyed and initialized before each
-        call.
+        whether this is known. If not, all variables and tables must be destroyed and initialized
+        before each call.
     """
     in_functions = any(
-        node.op == "VarHandleOp" for f in graph_def.library.function for node in f.node_def
+        node.op == "VarHandleOp" and not node.attr["shared_name"].s.startswith(OURS)
+        for f in graph_def.library.function
+        for node in f.node_def
     )
-    if in_functions:
+    if in_functions or any(node.op in MUTABLE_TABLES for node in graph_def.node):
         return [], False
     if not initializer:
         return [], not any(node.op == "VarHandleOp" for node in graph_def.node)
@@ -50,16 +54,24 @@ def plan(graph_def: tf.compat.v1.GraphDef, initializer: str) -> tuple[list[str],
 
 
 def gate(graph_def: tf.compat.v1.GraphDef, initializer: str, first: list[str]) -> None:
-    """Makes all that has state, save the initializer, run after the ops `first`; in place."""
+    """Makes all that has state run after the ops `first`; in place.
+
+    The initializer, which may be one of them, runs after those that don't depend on it.
+    """
     if not first:
         return
-    setup = ancestors(graph_def.node, [initializer, *first])
+    setup = ancestors(graph_def.node, [initializer])
+    # The keys, from which an initial value may be drawn.
+    earlier = [name for name in first if name not in setup]
+    ungated = ancestors(graph_def.node, earlier)
     handles = {node.name for node in graph_def.node if node.op == "VarHandleOp"}
+    calls = {*_CALLS, *(f.signature.name for f in graph_def.library.function)}
     for node in graph_def.node:
-        has_state = node.op in _CALLS or any(source(name) in handles for name in node.input)
+        has_state = node.op in calls or any(source(name) in handles for name in node.input)
         has_state |= any(value.func.name or value.list.func for value in node.attr.values())
-        if has_state and node.name not in setup:
-            node.input.append(f"^{BEGIN}")
+        if has_state and node.name not in ungated:
+            needed = earlier if node.name in setup else [BEGIN]
+            node.input.extend(f"^{name}" for name in needed)
     graph_def.node.add(name=BEGIN, op="NoOp", input=[f"^{name}" for name in first])
 
 
