@@ -6,13 +6,22 @@ client's call moves its data and nothing else.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_experiments.runtime import clients, sessions, tensorflow_part
+from tff_experiments.runtime import clients, iterators, sessions, tensorflow_part
+
+
+class Placed(NamedTuple):
+    """Where clients' values enter a graph."""
+
+    work: tensorflow_part.Part
+    feeds: list[tf.Tensor]  # The placeholders.
+    values: list[tf.Tensor]  # The first parameters of `work`.
+    rows: list[tf.Tensor]  # Its last ones, where a data set was replaced by its rows.
 
 
 class Layout:
@@ -27,15 +36,27 @@ class Layout:
         ]
         self.key = tuple(source and source.key for source in self._sources)
 
-    def build(self) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Makes the placeholders, and the flat value that they give, in the current graph."""
-        feeds, values = [], []
-        for kind, source in zip(self._types, self._sources, strict=True):
+    def build(self, work: tensorflow_part.Part, *, device: str) -> Placed:
+        """Makes the placeholders, and what they give, in the current graph."""
+        feeds, values, rows = [], [], []
+        for i, (kind, source) in enumerate(zip(self._types, self._sources, strict=True)):
             specs = source.specs if source else [tf.TensorSpec(kind.shape, kind.dtype)]
             fed = [tf.compat.v1.placeholder(spec.dtype, spec.shape) for spec in specs]
             feeds += fed
-            values += [tf.data.experimental.to_variant(source.dataset(fed))] if source else fed
-        return feeds, values
+            if not source:
+                values += fed
+                continue
+            dataset = source.dataset(fed)
+            values.append(tf.data.experimental.to_variant(dataset))
+            # Integers have no variables on a GPU.
+            if source.rows and not device:
+                batch = tf.nest.flatten(dataset.element_spec)
+                rewritten = iterators.rewrite(work, work.parameters[i], batch)
+                if rewritten:
+                    work = rewritten
+                    values[-1] = tf.raw_ops.OptionalNone()
+                    rows += tf.nest.flatten(source.rows(fed))
+        return Placed(work, feeds, values, rows)
 
     def feeds(self, leaves: Sequence[Any]) -> list[Any]:
         """A client's flat value as what is fed."""
@@ -64,16 +85,17 @@ class ClientGraph:
         self.graph = tf.Graph()
         with self.graph.as_default(), tf.device(device):
             work = tensorflow_part.unpack(form.work, "work")
-            self.feeds, values = layout.build()
+            placed = layout.build(work, device=device)
             self.broadcast, self.set_broadcast, received = _variables(
                 "broadcast", tensorflow_part.leaf_types(work.parameter_type[1])
             )
-            self.work = sessions.import_part(work, "work", [*values, *received])
+            inputs = [*placed.values, *received, *placed.rows]
+            self.work = sessions.import_part(placed.work, "work", inputs)
             num_plain = len(tensorflow_part.leaf_types(work.result_type[0]))
             update, self.secure = self.work.results[:num_plain], self.work.results[num_plain:]
             self._build_accumulators(form, update)
         keys = self.work.keys
-        self.call_feeds = [*self.feeds, *([] if keys is None else [keys])]
+        self.call_feeds = [*placed.feeds, *([] if keys is None else [keys])]
 
     def _build_accumulators(self, form, update) -> None:
         zero = sessions.import_part(tensorflow_part.unpack(form.zero, "zero"), "zero", [])

@@ -103,6 +103,8 @@ class Source(NamedTuple):
     key: Hashable  # Sources with equal keys build equal graphs.
     specs: list[tf.TensorSpec]  # What is fed.
     dataset: Callable[[list[tf.Tensor]], tf.data.Dataset]
+    # What is fed -> (all rows, sizes of the batches), where it comes so.
+    rows: Callable[[list[tf.Tensor]], tuple[Any, tf.Tensor]] | None = None
 
 
 def key(value: Any) -> Hashable:
@@ -122,16 +124,15 @@ def source(value: Any, sequence: tff.SequenceType) -> Source:
         return Source(
             key(value),
             [*specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int64)],
-            lambda fed: _of_batches(value, fed, sequence),
+            lambda fed: _checked(_cut(*_rows_of_batches(value, fed)), sequence),
+            lambda fed: _rows_of_batches(value, fed),
         )
     if isinstance(value, tf.data.Dataset):
         return Source(
             key(value), [tf.TensorSpec([], tf.string)], lambda fed: _of_graph(*fed, sequence)
         )
     if isinstance(value, list):
-        specs, batched = _element_specs(sequence)
-        sizes = [tf.TensorSpec([None], tf.int64)] if batched else []
-        return Source(key(value), [*specs, *sizes], lambda fed: _of_list(fed, sequence, batched))
+        return _list_source(sequence)
     raise TypeError(
         f"a client's data of type {sequence} must be Batches, a tf.data.Dataset or a list, got "
         f"{type(value).__name__}."
@@ -184,23 +185,24 @@ def _element_specs(sequence: tff.SequenceType) -> tuple[list[tf.TensorSpec], boo
     return [tf.TensorSpec([None, *rest], leaf.dtype) for rest, leaf in pairs], batched
 
 
-def _of_batches(batches: batching.Batches, fed, sequence) -> tf.data.Dataset:
+def _rows_of_batches(batches: batching.Batches, fed) -> tuple[Any, tf.Tensor]:
     *columns, order, sizes = fed
-    rows = {
-        name: tf.gather(column, order)
-        for name, column in zip(batches.examples, columns, strict=True)
-    }
-    return _checked(_cut(batches.preprocess(rows), sizes), sequence)
+    names = zip(batches.examples, columns, strict=True)
+    return batches.preprocess({name: tf.gather(column, order) for name, column in names}), sizes
 
 
-def _of_list(fed, sequence, batched: bool) -> tf.data.Dataset:
+def _list_source(sequence: tff.SequenceType) -> Source:
+    specs, batched = _element_specs(sequence)
+    pack = lambda columns: tensorflow_part.pack(columns, sequence.element)
     if not batched:
-        return _checked(
-            tf.data.Dataset.from_tensor_slices(tensorflow_part.pack(fed, sequence.element)),
-            sequence,
-        )
-    *columns, sizes = fed
-    return _checked(_cut(tensorflow_part.pack(columns, sequence.element), sizes), sequence)
+        slices = tf.data.Dataset.from_tensor_slices
+        return Source(list, specs, lambda fed: _checked(slices(pack(fed)), sequence))
+    return Source(
+        list,
+        [*specs, tf.TensorSpec([None], tf.int64)],
+        lambda fed: _checked(_cut(pack(fed[:-1]), fed[-1]), sequence),
+        lambda fed: (pack(fed[:-1]), fed[-1]),
+    )
 
 
 def _cut(rows: Any, sizes: tf.Tensor) -> tf.data.Dataset:

@@ -51,8 +51,8 @@ def import_part(part: tensorflow_part.Part, scope: str, inputs: Sequence[tf.Tens
         logging.warning("%s draw at random without a seed: runs differ.", sorted(unknown))
     again, known = variables.plan(graph_def, part.initializer)
     num_random = randomness.rewrite(graph_def, scope)
-    first = [*part.first, *again, *([randomness.SET_KEYS] if num_random else [])]
-    variables.gate(graph_def, part.initializer, first)
+    keys = [randomness.SET_KEYS] if num_random else []
+    variables.gate(graph_def, part.initializer, [*part.first, *again], keys)
     extra = [f"{randomness.KEYS}:0"] if num_random else []
     with tf.name_scope(""):
         tensors = tf.import_graph_def(

@@ -53,26 +53,26 @@ def plan(graph_def: tf.compat.v1.GraphDef, initializer: str) -> tuple[list[str],
     return [assigns[h] for h in handles if not written_first(work, library, h)], True
 
 
-def gate(graph_def: tf.compat.v1.GraphDef, initializer: str, first: list[str]) -> None:
-    """Makes all that has state run after the ops `first`; in place.
+def gate(
+    graph_def: tf.compat.v1.GraphDef, initializer: str, first: list[str], keys: list[str]
+) -> None:
+    """Makes all that has state run after the ops `first` and `keys`; in place.
 
-    The initializer, which may be one of them, runs after those that don't depend on it.
+    The initializer runs after `keys` alone, from which it may draw.
     """
-    if not first:
+    if not first and not keys:
         return
     setup = ancestors(graph_def.node, [initializer])
-    # The keys, from which an initial value may be drawn.
-    earlier = [name for name in first if name not in setup]
-    ungated = ancestors(graph_def.node, earlier)
+    ungated = ancestors(graph_def.node, [n for n in (*first, *keys) if n not in setup])
     handles = {node.name for node in graph_def.node if node.op == "VarHandleOp"}
     calls = {*_CALLS, *(f.signature.name for f in graph_def.library.function)}
     for node in graph_def.node:
         has_state = node.op in calls or any(source(name) in handles for name in node.input)
         has_state |= any(value.func.name or value.list.func for value in node.attr.values())
         if has_state and node.name not in ungated:
-            needed = earlier if node.name in setup else [BEGIN]
+            needed = keys if node.name in setup else [BEGIN]
             node.input.extend(f"^{name}" for name in needed)
-    graph_def.node.add(name=BEGIN, op="NoOp", input=[f"^{name}" for name in first])
+    graph_def.node.add(name=BEGIN, op="NoOp", input=[f"^{name}" for name in (*first, *keys)])
 
 
 def written_first(nodes, library, handle: str) -> bool:
