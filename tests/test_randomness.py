@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from scipy import stats
 
-from tff_experiments.runtime import randomness, sessions, tensorflow_part
+from tff_experiments.runtime import random_ops, randomness, sessions, tensorflow_part
 
 N = 20_000
 LOGITS = np.log([[0.2, 0.3, 0.5]]).astype(np.float32)
@@ -68,7 +68,7 @@ def is_a_function_of_seed_and_round(draw):
     return bits == again and len(set(bits.values())) == len(settings)
 
 
-@pytest.mark.parametrize("name", randomness._OPS)
+@pytest.mark.parametrize("name", random_ops.BY_NAME)
 def test_an_op_is_a_function_of_seed_and_round_of_the_same_distribution(name):
     """Five sigma of the mean and the variance of n draws, the latter from the kurtosis."""
     draw, wanted = CASES[name]

@@ -6,8 +6,10 @@ is the ratio of neighbours.
 
 import contextlib
 import dataclasses
+import os
 import statistics
 import time
+from typing import NamedTuple
 
 import tensorflow_federated as tff
 import tqdm
@@ -57,8 +59,6 @@ def run(hparams: Hparams):
 
 def measure(case: cases.Case, rounds: int, *, warm_up: int = 2) -> dict[str, list[float]]:
     """Seconds of each round: {"ours" | "native" | "one loop" | "a loop per core": [rounds]}."""
-    import os
-
     cores = len(os.sched_getaffinity(0))
     task, columns = case.build_task()
     process = cases.build_process(task)
@@ -91,15 +91,31 @@ def measure(case: cases.Case, rounds: int, *, warm_up: int = 2) -> dict[str, lis
     return {name: values[warm_up:] for name, values in seconds.items()}
 
 
-def _row(case: cases.Case, seconds: dict[str, list[float]]) -> tuple[str, ...]:
+class Ratios(NamedTuple):
+    """Medians over rounds of what ours takes relative to its neighbours."""
+
+    over_native: float  # How many times faster than TFF's native runtime.
+    over_bare: float  # How many times slower than the better of the bare loops.
+    bare: str  # Which one that is.
+
+
+def ratios(seconds: dict[str, list[float]]) -> Ratios:
+    """Compares the rounds of `measure`, each with its own neighbours."""
     bare = min(("one loop", "a loop per core"), key=lambda name: statistics.median(seconds[name]))
     ratio = lambda a, b: statistics.median(
         x / y for x, y in zip(seconds[a], seconds[b], strict=True)
     )
+    return Ratios(ratio("native", "ours"), ratio("ours", bare), bare)
+
+
+def _row(case: cases.Case, seconds: dict[str, list[float]]) -> tuple[str, ...]:
+    found = ratios(seconds)
+    median = lambda name: f"{statistics.median(seconds[name]):.3f}"
     return (
         case.title,
-        *(f"{statistics.median(seconds[name]):.3f}" for name in ("ours", "native")),
-        f"{statistics.median(seconds[bare]):.3f} ({bare})",
-        f"{ratio('native', 'ours'):.2f}",
-        f"{ratio('ours', bare):.2f}",
+        median("ours"),
+        median("native"),
+        f"{median(found.bare)} ({found.bare})",
+        f"{found.over_native:.2f}",
+        f"{found.over_bare:.2f}",
     )

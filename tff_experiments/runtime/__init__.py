@@ -6,6 +6,7 @@ quiet=...)`, which yields what runs rounds: `next(process, state, inputs, seed=.
     with runtime.use(seed=1): ...    # or only in a block.
 """
 
+import atexit
 import contextlib
 
 import tensorflow_federated as tff
@@ -13,6 +14,10 @@ import tensorflow_federated as tff
 from tff_experiments.runtime import local, native
 
 BY_NAME = {"local": local, "native": native}
+
+# TFF's default context ends its worker in a `__del__` that fails, with a traceback, when Python has
+# begun to take modules away: it goes before.
+atexit.register(lambda: tff.framework.set_default_context(local.Context(local.Hparams())))
 
 
 def install(*, seed: int = 0, **hparams) -> local.Context:

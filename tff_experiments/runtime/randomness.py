@@ -18,97 +18,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tff_experiments.runtime import graph_functions
+from tff_experiments.runtime import graph_functions, random_ops
 
 _PHILOX = 1
 KEYS = "tff_experiments/keys"  # The placeholder, int64 [random ops, 3].
 SET_KEYS = "tff_experiments/set_keys"  # The node that takes them.
 
 
-def _shuffle(value, draw):
-    rows = tf.shape(value)[:1]
-    noise = draw(rows, tf.raw_ops.StatelessRandomUniformFullIntV2, dtype=tf.int64)
-    # Two equal keys of 64 bits would keep their order: of no weight below 2^20 rows.
-    return tf.gather(value, tf.argsort(noise, stable=True))
-
-
-def _with_seed(op: Callable) -> Callable:
-    """Adapts an op that takes a seed, int64 [2], rather than key and counter."""
-
-    def draw_from(draw, **inputs):
-        seed = draw([2], tf.raw_ops.StatelessRandomUniformFullIntV2, dtype=tf.uint64)
-        return op(seed=tf.bitcast(seed, tf.int64), **inputs)
-
-    return draw_from
-
-
-_POISSON = _with_seed(tf.raw_ops.StatelessRandomPoisson)
-_MULTINOMIAL = _with_seed(tf.raw_ops.StatelessMultinomial)
-_GAMMA = _with_seed(lambda *, shape, seed, alpha: tf.random.stateless_gamma(shape, seed, alpha))
-
-
-@_with_seed
-def _truncated_normal(*, shape, seed, means, **parameters):
-    # Rows have parameters of their own, which the stateless op takes for those of columns.
-    rows = tf.concat([[-1], tf.ones_like(shape[1:])], 0)
-    parameters = {name: tf.reshape(value, rows) for name, value in parameters.items()}
-    means = tf.broadcast_to(tf.reshape(means, rows), shape)
-    return tf.raw_ops.StatelessParameterizedTruncatedNormal(
-        shape=shape, seed=seed, means=means, **parameters
-    )
-
-
-# Op -> (draw, attributes, *inputs) -> output. `draw(shape, stateless op, ...)` uses the op's key.
-_OPS = {
-    "RandomUniform": lambda draw, attr, shape: draw(
-        shape, tf.raw_ops.StatelessRandomUniformV2, dtype=attr["dtype"].type
-    ),
-    "RandomStandardNormal": lambda draw, attr, shape: draw(
-        shape, tf.raw_ops.StatelessRandomNormalV2, dtype=attr["dtype"].type
-    ),
-    "TruncatedNormal": lambda draw, attr, shape: draw(
-        shape, tf.raw_ops.StatelessTruncatedNormalV2, dtype=attr["dtype"].type
-    ),
-    "RandomUniformInt": lambda draw, attr, shape, low, high: draw(
-        shape, tf.raw_ops.StatelessRandomUniformIntV2, minval=low, maxval=high
-    ),
-    "RandomShuffle": lambda draw, attr, value: _shuffle(value, draw),
-    "Multinomial": lambda draw, attr, logits, samples: _MULTINOMIAL(
-        draw, logits=logits, num_samples=samples, output_dtype=attr["output_dtype"].type
-    ),
-    "RandomGamma": lambda draw, attr, shape, alpha: _GAMMA(
-        draw, shape=tf.concat([shape, tf.shape(alpha, out_type=shape.dtype)], 0), alpha=alpha
-    ),
-    "RandomPoissonV2": lambda draw, attr, shape, rate: _POISSON(
-        draw,
-        shape=tf.concat([shape, tf.shape(rate, out_type=shape.dtype)], 0),
-        lam=rate,
-        dtype=attr["dtype"].type,
-    ),
-    "ParameterizedTruncatedNormal": lambda draw, attr, shape, mean, std, low, high: (
-        _truncated_normal(draw, shape=shape, means=mean, stddevs=std, minvals=low, maxvals=high)
-    ),
-    # A time of the last 50 years, in microseconds, as TFF's seeds take it.
-    "Timestamp": lambda draw, attr: (
-        draw([], tf.raw_ops.StatelessRandomUniformV2, dtype=tf.float64) * 1.6e9
-    ),
-    "NonDeterministicInts": lambda draw, attr, shape: draw(
-        shape, tf.raw_ops.StatelessRandomUniformFullIntV2, dtype=attr["dtype"].type
-    ),
-}
-_INPUT_TYPES = {
-    "RandomUniform": ["T"],
-    "RandomStandardNormal": ["T"],
-    "TruncatedNormal": ["T"],
-    "RandomUniformInt": ["T", "Tout", "Tout"],
-    "RandomShuffle": ["T"],
-    "Multinomial": ["T", tf.int32],
-    "RandomGamma": ["S", "T"],
-    "RandomPoissonV2": ["S", "R"],
-    "ParameterizedTruncatedNormal": ["T", "dtype", "dtype", "dtype", "dtype"],
-    "Timestamp": [],
-    "NonDeterministicInts": ["shape_dtype"],
-}
 # Ops with two seed inputs, of which (0, 0) means a random one, and where these are.
 _SEEDED = {
     "AnonymousSeedGenerator": 0,
@@ -152,7 +68,7 @@ def rewrite(graph_def: tf.compat.v1.GraphDef, scope: str) -> int:
     for is_function, body in _bodies(graph_def):
         constants = {node.name: node for node in body if node.op == "Const"}
         for node in list(body):
-            if node.op in _OPS:
+            if node.op in random_ops.BY_NAME:
                 _replace(graph_def, node, f"{scope}/{count}")
                 count += 1
             elif node.op in _SEEDED and _random_seeds(node, constants):
@@ -192,7 +108,11 @@ def _drawing(graph_def) -> set[str]:
         f.signature.name: {name for node in f.node_def for name in _called(node)}
         for f in graph_def.library.function
     }
-    found = {name for name, called in calls.items() if not called.isdisjoint([*_OPS, *_SEEDED])}
+    found = {
+        name
+        for name, called in calls.items()
+        if not called.isdisjoint([*random_ops.BY_NAME, *_SEEDED])
+    }
     while callers := {name for name in calls if calls[name] & found} - found:
         found |= callers
     return found
@@ -269,14 +189,14 @@ def _replace(graph_def, node, variable: str) -> None:
     op, attributes = node.op, {name: value for name, value in node.attr.items()}
     types = [
         tf.as_dtype(attributes[kind].type if isinstance(kind, str) else kind)
-        for kind in _INPUT_TYPES[op]
+        for kind in random_ops.INPUT_TYPES[op]
     ]
     name = variable.replace("/", "__")
     draw = _drawer(variable)
     output = []
 
     def function(*inputs):
-        output.append(_OPS[op](draw, attributes, *inputs))
+        output.append(random_ops.BY_NAME[op](draw, attributes, *inputs))
         return output[-1]
 
     graph_functions.add(graph_def, name, function, [tf.TensorSpec(None, dtype) for dtype in types])
