@@ -18,7 +18,7 @@ SPEC = tf.nest.flatten(BATCH)
 def loop(dataset):
     """Depends on the order of the batches and on where they are cut."""
     total, count = tf.constant(0.0), tf.constant(0)
-    for x, y in dataset:
+    for x, y in iter(dataset):
         count += 1
         total = 2 * total + tf.reduce_sum(x) * tf.cast(tf.reduce_sum(y) + 10 * count, tf.float32)
     return total, count
@@ -33,9 +33,9 @@ def reduce(dataset):
 @tf.function
 def two_passes(dataset):
     total = tf.constant(0.0)
-    for x, _ in dataset:
+    for x, _ in iter(dataset):
         total += tf.reduce_sum(x)
-    for x, _ in dataset:
+    for x, _ in iter(dataset):
         total += tf.reduce_sum(x)
     return total
 
@@ -44,7 +44,7 @@ def two_passes(dataset):
 @tf.function
 def halves(dataset):
     total = tf.constant(0.0)
-    for x, _ in dataset.take(1):
+    for x, _ in iter(dataset.take(1)):
         total += tf.reduce_sum(x)
     return total
 
