@@ -9,6 +9,7 @@ The groups depend on the clients alone, and are merged in their order: the same 
 any number of workers.
 """
 
+import collections
 import contextlib
 import queue
 import resource
@@ -137,10 +138,13 @@ class Rounds:
             finally:
                 idle.put((worker, True))
 
-        running = [self._pool.submit(train, group) for group in groups]
+        running = collections.deque(self._pool.submit(train, group) for group in groups)
         try:
-            for future in running:
-                if (part := future.result()) is not None:
+            while running:
+                part = running[0].result()
+                # A future holds its result: memory would grow with the groups.
+                running.popleft()
+                if part is not None:
                     yield part
         finally:
             # After an error or an interrupt no thread may go on with this round.
