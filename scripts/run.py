@@ -35,6 +35,8 @@ ROOMS = {
     "runtime": runtime.BY_NAME,
     "dataset": datasets.BY_NAME,
 }
+# Where files are kept and how many threads there are: the same bits come out.
+NOT_IN_RESULT = {"cache_dir", "client_workers"}
 
 
 def define_flags() -> list[str]:
@@ -55,7 +57,7 @@ def define_flags() -> list[str]:
     hparams_flags.define(training.Hparams)
     hparams_flags.define(optimizers.Hparams, prefix="client_", defaults={"learning_rate": 0.1})
     hparams_flags.define(optimizers.Hparams, prefix="server_")
-    names = set(FLAGS) - before - {"cache_dir"}
+    names = set(FLAGS) - before
     flags.DEFINE_string(
         "output_dir",
         "",
@@ -66,7 +68,7 @@ def define_flags() -> list[str]:
     shared = set(FLAGS)
     for by_name in ROOMS.values():
         hparams_flags.define_plugins(by_name)
-    return sorted(names | (set(FLAGS) - shared))
+    return sorted((names | (set(FLAGS) - shared)) - NOT_IN_RESULT)
 
 
 def build():
@@ -184,11 +186,11 @@ def main(result_flags: list[str], argv: list[str]) -> int:
     try:
         run(result_flags)
         return 0
-    except (ValueError, training.DivergedError, OSError) as error:
+    except (ValueError, training.DivergedError, runtime.ClientError, OSError) as error:
         if not QUIET:
             logging.exception("The error came from here:")
         print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, training.DivergedError) else 2
+        return 1 if isinstance(error, RuntimeError) else 2
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 

@@ -173,6 +173,22 @@ def test_ctrl_c_keeps_the_rounds_that_were_done(linear, ten_clients, local_conte
     assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, resumed, strict=True))
 
 
+def test_a_client_that_fails_stops_the_run_and_keeps_the_rounds_before(
+    linear, ten_clients, local_context, monkeypatch, tmp_path
+):
+    hparams = training.Hparams(rounds=9, clients_per_round=3, checkpoint_every=0)
+    columns = ten_clients.train.columns
+
+    def break_data(row):
+        if row["round"] == 3:
+            monkeypatch.setitem(columns, "images", columns["images"][:, :4])
+
+    process = build(linear)
+    with pytest.raises(local.ClientError, match="round 4, client"):
+        run(tmp_path, process, linear, ten_clients, hparams, local_context, on_round=break_data)
+    assert checkpoints.rounds(tmp_path / "checkpoints") == [3]
+
+
 def test_a_damaged_checkpoint_costs_rounds_and_not_the_result(
     linear, ten_clients, local_context, tmp_path
 ):

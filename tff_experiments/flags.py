@@ -63,14 +63,19 @@ def read(hparams_class: type[T], *, prefix: str = "") -> T:
 
 
 def define_plugins(by_name: Mapping[str, types.ModuleType]) -> None:
-    """Defines the flags of all entries of a room, each prefixed with the entry's name."""
+    """Defines the flags of all entries of a room, each prefixed as `prefix_of` says."""
     for name, module in by_name.items():
-        define(module.Hparams, prefix=f"{name}_")
+        define(module.Hparams, prefix=prefix_of(name, module))
+
+
+def prefix_of(name: str, module: types.ModuleType) -> str:
+    """An entry's name and "_", unless the entry says another `FLAG_PREFIX`: a default has none."""
+    return getattr(module, "FLAG_PREFIX", f"{name}_")
 
 
 def read_plugin(by_name: Mapping[str, types.ModuleType], name: str) -> Any:
     """Makes the `Hparams` of one entry of a room."""
-    return read(by_name[name].Hparams, prefix=f"{name}_")
+    return read(by_name[name].Hparams, prefix=prefix_of(name, by_name[name]))
 
 
 def define_data(default_dataset: str | None) -> None:

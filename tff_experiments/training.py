@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_experiments import checkpoints, evaluation, records, sampling
+from tff_experiments import runtime as runtime_lib
 from tff_experiments.datasets import batching, federated_data
 from tff_experiments.runtime import clients
 from tff_experiments.tasks import task as task_lib
@@ -134,6 +135,7 @@ def train(
         The state after the last round.
 
     Raises:
+        ClientError: A client's work failed; the rounds before are kept in a checkpoint.
         DivergedError: A loss or an update is not finite; the last good checkpoint stays.
         OSError: The files can't be written; the checkpoints that are there stay.
     """
@@ -151,7 +153,7 @@ def train(
             done = round_num, state
             if _due(round_num, hparams.checkpoint_every, hparams.rounds):
                 _checkpoint(folder, *done)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, runtime_lib.ClientError):
         if done[0] not in (0, *checkpoints.rounds(folder.checkpoints)):
             _checkpoint(folder, *done)
         raise

@@ -14,6 +14,7 @@ import tensorflow_federated as tff
 from tff_experiments.runtime import local, native
 
 BY_NAME = {"local": local, "native": native}
+ClientError = local.ClientError
 
 # TFF's default context ends its worker in a `__del__` that fails, with a traceback, when Python has
 # begun to take modules away: it goes before.

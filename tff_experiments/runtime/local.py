@@ -20,6 +20,7 @@ from tff_experiments.runtime import client_round, clients, rounds, sessions, ten
 from tff_experiments.secure_sum import plain
 
 ClientError = client_round.ClientError
+FLAG_PREFIX = ""
 WAY_OUT = "TFF's native runtime may run it: --runtime=native, or tff_experiments.runtime.native."
 
 
