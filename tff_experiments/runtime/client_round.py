@@ -58,8 +58,11 @@ class ClientRound:
 
     def layout(self) -> client_work.Layout:
         """How the clients' values enter a graph, from the first client's."""
-        with self._named(self.inputs[0]):
-            return client_work.Layout(self._type, self.inputs[0].leaves(self._type))
+        return client_work.Layout(self._type, self.inputs[0].leaves(self._type))
+
+    def naming_the_first(self) -> contextlib.AbstractContextManager[None]:
+        """Around what the first client's value alone decides: an error there names it."""
+        return self._named(self.inputs[0])
 
     def train(
         self,

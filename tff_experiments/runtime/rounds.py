@@ -123,9 +123,11 @@ class Rounds:
         groups = clients.deal([client.num_examples() for client in work.inputs])
         if not groups:
             return
-        layout = work.layout()
+        with work.naming_the_first():
+            layout = work.layout()
+            workers = self._workers_for(layout)
         idle: queue.SimpleQueue = queue.SimpleQueue()
-        for worker in self._workers_for(layout)[: len(groups)]:
+        for worker in workers[: len(groups)]:
             idle.put((worker, False))
         stop = threading.Event()
 
