@@ -116,18 +116,19 @@ def test_a_pipe_sees_the_end():
     assert process.stdout.startswith("files")
 
 
-LONG = [*RUN, "--rounds=80", "--clients_per_round=4", "--eval_every=0", "--checkpoint_every=5"]
+LONG = [*RUN, "--rounds=150", "--clients_per_round=4", "--eval_every=0", "--checkpoint_every=5"]
 
 
 def checkpoints(run):
     return sorted((run / "checkpoints").glob("*.ckpt"))
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+@pytest.fixture(scope="module", params=["local", "native"])
+def uninterrupted(request, tmp_path_factory):
+    """A runtime, and the folder of a run on it that nothing interrupted."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    assert run([*LONG, f"--output_dir={path}"])[0] == 0
-    return path
+    assert run([*LONG, f"--runtime={request.param}", f"--output_dir={path}"])[0] == 0
+    return request.param, path
 
 
 @pytest.mark.parametrize(
@@ -136,14 +137,16 @@ def uninterrupted(tmp_path_factory):
 def test_a_run_that_is_ended_leaves_no_worker_and_goes_on_bit_for_bit(
     number, code, uninterrupted, tmp_path
 ):
-    command = [*LONG, f"--output_dir={tmp_path}/run"]
+    runtime, whole = uninterrupted
+    command = [*LONG, f"--runtime={runtime}", f"--output_dir={tmp_path}/run"]
     process = start(command)
     metrics = tmp_path / "run" / "metrics.jsonl"
     wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") > 12)
-    (worker,) = workers_of(process.pid)
+    workers = workers_of(process.pid)
+    assert len(workers) == (runtime == "native")
     os.kill(process.pid, number)
     _, err = process.communicate(timeout=60)
-    wait_until(lambda: not alive(worker), 10)
+    wait_until(lambda: not any(map(alive, workers)), 10)
     assert process.returncode == code
     assert "Traceback" not in err
     done = int(checkpoints(tmp_path / "run")[-1].stem.removeprefix("round_"))
@@ -151,10 +154,10 @@ def test_a_run_that_is_ended_leaves_no_worker_and_goes_on_bit_for_bit(
     assert done >= 10 and recorded - done <= (5 if number == signal.SIGKILL else 1)
     if number != signal.SIGKILL:
         assert f"--output_dir={tmp_path}/run goes on" in err
-    assert run(command)[0] == 0
-    assert checkpoints(tmp_path / "run")[-1].read_bytes() == (
-        checkpoints(uninterrupted)[-1].read_bytes()
-    )
+    # The number of threads is no part of a run.
+    again = [*command, "--client_workers=1"]
+    assert run(again)[0] == 0
+    assert checkpoints(tmp_path / "run")[-1].read_bytes() == checkpoints(whole)[-1].read_bytes()
 
 
 def test_verbosity_brings_the_noise_back(tmp_path):
