@@ -116,18 +116,25 @@ def test_a_pipe_sees_the_end():
     assert process.stdout.startswith("files")
 
 
-LONG = [*RUN, "--rounds=150", "--clients_per_round=4", "--eval_every=0", "--checkpoint_every=5"]
+LONG = [*RUN, "--clients_per_round=4", "--eval_every=0", "--checkpoint_every=5"]
+
+
+# Enough rounds to be in the middle of them when the signal comes.
+RUNTIMES = {
+    "local": [*LONG, "--runtime=local", "--rounds=150"],
+    "native": [*LONG, "--runtime=native", "--rounds=30"],
+}
 
 
 def checkpoints(run):
     return sorted((run / "checkpoints").glob("*.ckpt"))
 
 
-@pytest.fixture(scope="module", params=["local", "native"])
+@pytest.fixture(scope="module", params=RUNTIMES)
 def uninterrupted(request, tmp_path_factory):
     """A runtime, and the folder of a run on it that nothing interrupted."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    assert run([*LONG, f"--runtime={request.param}", f"--output_dir={path}"])[0] == 0
+    assert run([*RUNTIMES[request.param], f"--output_dir={path}"])[0] == 0
     return request.param, path
 
 
@@ -138,7 +145,7 @@ def test_a_run_that_is_ended_leaves_no_worker_and_goes_on_bit_for_bit(
     number, code, uninterrupted, tmp_path
 ):
     runtime, whole = uninterrupted
-    command = [*LONG, f"--runtime={runtime}", f"--output_dir={tmp_path}/run"]
+    command = [*RUNTIMES[runtime], f"--output_dir={tmp_path}/run"]
     process = start(command)
     metrics = tmp_path / "run" / "metrics.jsonl"
     wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") > 12)
