@@ -1,5 +1,6 @@
 """scripts/run.py as a user starts it: bad input, pipes, signals, kill -9, resume."""
 
+import functools
 import json
 import os
 import pathlib
@@ -130,21 +131,31 @@ def checkpoints(run):
     return sorted((run / "checkpoints").glob("*.ckpt"))
 
 
-@pytest.fixture(scope="module", params=RUNTIMES)
-def uninterrupted(request, tmp_path_factory):
-    """A runtime, and the folder of a run on it that nothing interrupted."""
-    path = tmp_path_factory.mktemp("whole") / "run"
-    assert run([*RUNTIMES[request.param], f"--output_dir={path}"])[0] == 0
-    return request.param, path
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Runtime -> the folder of a run on it that nothing interrupted."""
+
+    @functools.cache
+    def run_on(runtime):
+        path = tmp_path_factory.mktemp("whole") / "run"
+        assert run([*RUNTIMES[runtime], f"--output_dir={path}"])[0] == 0
+        return path
+
+    return run_on
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+    ("runtime", "number", "code"),
+    [
+        ("local", signal.SIGINT, 130),
+        ("local", signal.SIGTERM, 143),
+        ("local", signal.SIGKILL, -9),
+        ("native", signal.SIGKILL, -9),
+    ],
 )
 def test_a_run_that_is_ended_leaves_no_worker_and_goes_on_bit_for_bit(
-    number, code, uninterrupted, tmp_path
+    runtime, number, code, uninterrupted, tmp_path
 ):
-    runtime, whole = uninterrupted
     command = [*RUNTIMES[runtime], f"--output_dir={tmp_path}/run"]
     process = start(command)
     metrics = tmp_path / "run" / "metrics.jsonl"
@@ -164,7 +175,10 @@ def test_a_run_that_is_ended_leaves_no_worker_and_goes_on_bit_for_bit(
     # The number of threads is no part of a run.
     again = [*command, "--client_workers=1"]
     assert run(again)[0] == 0
-    assert checkpoints(tmp_path / "run")[-1].read_bytes() == checkpoints(whole)[-1].read_bytes()
+    assert (
+        checkpoints(tmp_path / "run")[-1].read_bytes()
+        == checkpoints(uninterrupted(runtime))[-1].read_bytes()
+    )
 
 
 def test_verbosity_brings_the_noise_back(tmp_path):
