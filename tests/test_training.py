@@ -101,6 +101,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(how, linear, ten_clients, local_
         rounds=9, clients_per_round=3, client_epochs=2, client_sampling=how, eval_every=2,
         checkpoint_every=4, max_examples_per_client=50,
     )  # fmt: skip
+    cut = tmp_path / "cut"
     process = build(linear, momentum=0.9)
     whole = run(tmp_path / "whole", process, linear, ten_clients, hparams, local_context)
 
@@ -109,20 +110,12 @@ def test_an_interrupted_run_goes_on_bit_for_bit(how, linear, ten_clients, local_
             raise RuntimeError("killed")  # No handler writes a checkpoint, as after kill -9.
 
     with pytest.raises(RuntimeError, match="killed"):
-        run(
-            tmp_path / "cut",
-            process,
-            linear,
-            ten_clients,
-            hparams,
-            local_context,
-            on_round=interrupt,
-        )
-    assert checkpoints.rounds(tmp_path / "cut" / "checkpoints") == [4]
-    resumed = run(tmp_path / "cut", process, linear, ten_clients, hparams, local_context)
+        run(cut, process, linear, ten_clients, hparams, local_context, on_round=interrupt)
+    assert checkpoints.rounds(cut / "checkpoints") == [4]
+    resumed = run(cut, process, linear, ten_clients, hparams, local_context)
     for a, b in zip(whole, resumed, strict=True):
         assert a.tobytes() == b.tobytes()
-    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "cut")
+    assert rows_of(tmp_path / "whole") == rows_of(cut)
 
 
 def test_a_run_with_dropout_goes_on_bit_for_bit_in_another_process(writers, tmp_path):
@@ -149,6 +142,7 @@ def test_a_run_with_dropout_goes_on_bit_for_bit_in_another_process(writers, tmp_
 
 def test_ctrl_c_keeps_the_rounds_that_were_done(linear, ten_clients, local_context, tmp_path):
     hparams = training.Hparams(rounds=9, clients_per_round=3, checkpoint_every=0)
+    cut = tmp_path / "cut"
     process = build(linear)
     rounds = itertools.count(1)
 
@@ -157,18 +151,10 @@ def test_ctrl_c_keeps_the_rounds_that_were_done(linear, ten_clients, local_conte
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(
-            tmp_path / "cut",
-            process,
-            linear,
-            ten_clients,
-            hparams,
-            local_context,
-            on_round=interrupt,
-        )
+        run(cut, process, linear, ten_clients, hparams, local_context, on_round=interrupt)
     # Round 4 was not finished when it was interrupted: it is run again.
-    assert checkpoints.rounds(tmp_path / "cut" / "checkpoints") == [3]
-    resumed = run(tmp_path / "cut", process, linear, ten_clients, hparams, local_context)
+    assert checkpoints.rounds(cut / "checkpoints") == [3]
+    resumed = run(cut, process, linear, ten_clients, hparams, local_context)
     whole = run(tmp_path / "whole", process, linear, ten_clients, hparams, local_context)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, resumed, strict=True))
 

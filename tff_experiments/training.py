@@ -14,9 +14,8 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_experiments import checkpoints, evaluation, records, sampling
-from tff_experiments import runtime as runtime_lib
 from tff_experiments.datasets import batching, federated_data
-from tff_experiments.runtime import clients
+from tff_experiments.runtime import client_round, clients
 from tff_experiments.tasks import task as task_lib
 
 
@@ -153,7 +152,7 @@ def train(
             done = round_num, state
             if _due(round_num, hparams.checkpoint_every, hparams.rounds):
                 _checkpoint(folder, *done)
-    except (KeyboardInterrupt, SystemExit, runtime_lib.ClientError):
+    except (KeyboardInterrupt, SystemExit, client_round.ClientError):
         if done[0] not in (0, *checkpoints.rounds(folder.checkpoints)):
             _checkpoint(folder, *done)
         raise

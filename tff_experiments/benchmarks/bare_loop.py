@@ -6,12 +6,12 @@ A process' thread count is TensorFlow's global one, so that each variant needs i
 import multiprocessing
 import time
 
+import tensorflow as tf
+
 from tff_experiments.benchmarks import cases
 
 
 def _serve(pipe, case: cases.Case, num_clients: int, threads: int) -> None:
-    import tensorflow as tf
-
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     task, columns = case.build_task()

@@ -6,6 +6,7 @@ import pathlib
 import re
 
 from tff_experiments.benchmarks import cases
+from tff_experiments.runtime import local
 
 HEAD = ("case", "MiB", "relative")
 
@@ -56,8 +57,6 @@ def _in_process(num_clients: int, rounds: int) -> tuple[list[float], float]:
 
 
 def _train(pipe, num_clients: int, rounds: int) -> None:
-    from tff_experiments.runtime import local
-
     case = cases.Case("", "emnist_cnn", num_clients, 20)
     task, columns = case.build_task()
     process = cases.build_process(task)

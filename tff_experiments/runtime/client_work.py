@@ -98,22 +98,21 @@ class ClientGraph:
         self.call_feeds = [*placed.feeds, *([] if keys is None else [keys])]
 
     def _build_accumulators(self, form, update) -> None:
-        zero = sessions.import_part(tensorflow_part.unpack(form.zero, "zero"), "zero", [])
-        if zero.num_random or zero.reset or zero.setup:
-            raise ValueError("`zero` of the process has variables or random ops.")
+        zero = _stateless(form.zero, "zero", [])
         types = tensorflow_part.leaf_types(form.zero.type_signature.result)
         self.restored, self.restore, held = _variables("accumulator", types)
-        first = self._accumulate(form, "first", zero.results, update)
-        later = self._accumulate(form, "later", held, update)
+        first = _stateless(form.accumulate, "first", [*zero, *update])
+        later = _stateless(form.accumulate, "later", [*held, *update])
         self.accumulator = held
         self.first, self.later = (_assign("accumulator", types, new) for new in (first, later))
 
-    def _accumulate(self, form, scope: str, accumulator, update) -> list[tf.Tensor]:
-        part = tensorflow_part.unpack(form.accumulate, scope)
-        imported = sessions.import_part(part, scope, [*accumulator, *update])
-        if imported.num_random or imported.reset or imported.setup:
-            raise ValueError("`accumulate` of the process has variables or random ops.")
-        return imported.results
+
+def _stateless(computation, scope: str, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Puts `zero` or `accumulate` into the current graph; ValueError if it has state."""
+    imported = sessions.import_part(tensorflow_part.unpack(computation, scope), scope, inputs)
+    if imported.num_random or imported.reset or imported.setup:
+        raise ValueError("`zero` or `accumulate` of the process has variables or random ops.")
+    return imported.results
 
 
 def _handle(name: str, i: int, leaf: tff.TensorType) -> tf.Tensor:

@@ -1,20 +1,28 @@
 """Functions put into a graph that is already built."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
 
-def add(graph_def, name: str, function: Callable, specs: Sequence[tf.TensorSpec]) -> None:
-    """Traces a Python function into the graph's library."""
+def add(graph_def, name: str, function: Callable, specs: Sequence[tf.TensorSpec]) -> str:
+    """Traces a Python function into the graph's library, where there is none of the name yet.
+
+    Returns:
+        The name as functions may have it, without slashes.
+    """
+    name = name.replace("/", "__")
+    known = {f.signature.name for f in graph_def.library.function}
+    if name in known:
+        return name
     with tf.Graph().as_default():
         concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
-    known = {f.signature.name for f in graph_def.library.function}
     traced = concrete.graph.as_graph_def().library.function
     definition = graph_def.library.function.add()
     definition.CopyFrom(concrete.function_def)
     definition.signature.name = name
     graph_def.library.function.extend(f for f in traced if f.signature.name not in known)
+    return name
 
 
 def call(node, function: str, inputs: Sequence[tf.DType], outputs: Sequence[tf.DType]) -> None:
@@ -41,17 +49,15 @@ def rename_output(graph_def, node: str, old: str, new: str) -> None:
 def add_first(
     graph_def,
     node: str,
+    name: str,
     function: Callable,
-    placeholders: Sequence[str],
-    types: Sequence[tf.DType],
-    shapes: Sequence[tf.TensorShape],
+    placeholders: Mapping[str, tf.TensorSpec],
 ) -> None:
-    """Adds a node that calls a function of new placeholders, for its effect."""
-    name = node.replace("/", "__")
-    specs = [tf.TensorSpec(s, dtype) for s, dtype in zip(shapes, types, strict=True)]
-    add(graph_def, name, function, specs)
-    for placeholder, spec in zip(placeholders, specs, strict=True):
+    """Adds a node that calls a function, named `name`, of new placeholders, for its effect."""
+    name = add(graph_def, name, function, list(placeholders.values()))
+    for placeholder, spec in placeholders.items():
         added = graph_def.node.add(name=placeholder, op="Placeholder")
         added.attr["dtype"].type = spec.dtype.as_datatype_enum
         added.attr["shape"].shape.CopyFrom(spec.shape.as_proto())
-    call(graph_def.node.add(name=node, input=placeholders), name, types, [])
+    types = [spec.dtype for spec in placeholders.values()]
+    call(graph_def.node.add(name=node, input=list(placeholders)), name, types, [])

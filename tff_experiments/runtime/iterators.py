@@ -30,8 +30,7 @@ def rewrite(part: tensorflow_part.Part, parameter: str, spec: Sequence[tf.Tensor
         set is used in another way; the part is then as it was.
     """
     graph_def = part.graph_def
-    bodies = [graph_def.node, *(f.node_def for f in graph_def.library.function)]
-    nodes = [node for body in bodies for node in body]
+    nodes = list(tensorflow_part.all_nodes(graph_def))
     makers = [node for node in nodes if node.op == "MakeIterator"]
     others = {node.op for node in nodes} & {"IteratorGetNext", "OneShotIterator", "IteratorV2"}
     makes_it = _only_user(graph_def, tensorflow_part.source(parameter))
@@ -96,32 +95,29 @@ def _replace_fetch(graph_def, node, spec) -> None:
             tf.raw_ops.OptionalNone,
         )
 
-    name = f"{_NAME}/next".replace("/", "__")
-    if name not in {f.signature.name for f in graph_def.library.function}:
-        graph_functions.add(graph_def, name, next_batch, [tf.TensorSpec([], tf.resource)])
+    iterator = tf.TensorSpec([], tf.resource)
+    name = graph_functions.add(graph_def, f"{_NAME}/next", next_batch, [iterator])
     graph_functions.rename_output(graph_def, node.name, "optional", "output")
     graph_functions.call(node, name, [tf.resource], [tf.variant])
 
 
 def _add_setter(part: tensorflow_part.Part, spec) -> tensorflow_part.Part:
-    types = [*(s.dtype for s in spec), tf.int64]
-    shapes = [*(s.shape for s in spec), tf.TensorShape([None])]
-
     def set_batches(*inputs):
         *rows, sizes = inputs
-        # Two zeros at the end: an empty batch is no batch.
+        # The last end stands twice: the batch after the last is empty, which ends the loop.
         ends = tf.minimum(tf.cumsum(sizes), tf.shape(rows[0], out_type=tf.int64)[0])
         offsets = tf.concat([[0], ends, ends[-1:]], 0)
-        for i, (value, dtype, shape) in enumerate(zip(rows, types, shapes, strict=False)):
-            tf.raw_ops.AssignVariableOp(resource=_variable(i, dtype, shape), value=value)
+        for i, (value, s) in enumerate(zip(rows, spec, strict=True)):
+            tf.raw_ops.AssignVariableOp(resource=_variable(i, s.dtype, s.shape), value=value)
         offsets_handle = _variable("offsets", tf.int64, [None])
         tf.raw_ops.AssignVariableOp(resource=offsets_handle, value=offsets)
         position = _variable("position", tf.int64, [])
         tf.raw_ops.AssignVariableOp(resource=position, value=tf.constant(0, tf.int64))
 
-    names = [f"{_NAME}/{i}" for i in range(len(types))]
-    graph_functions.add_first(part.graph_def, f"{_NAME}/set", set_batches, names, types, shapes)
+    specs = [*spec, tf.TensorSpec([None], tf.int64)]
+    fed = {f"{_NAME}/{i}": s for i, s in enumerate(specs)}
+    graph_functions.add_first(part.graph_def, f"{_NAME}/set", f"{_NAME}/set", set_batches, fed)
     return part._replace(
-        parameters=[*part.parameters, *(f"{name}:0" for name in names)],
+        parameters=[*part.parameters, *(f"{name}:0" for name in fed)],
         first=[*part.first, f"{_NAME}/set"],
     )

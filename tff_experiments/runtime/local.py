@@ -50,7 +50,6 @@ class Context(tff.framework.SyncContext):
         """
         self._hparams, self._seed = hparams, seed
         self._num_workers = hparams.client_workers or len(os.sched_getaffinity(0))
-        self._devices = client_devices()
         self._compiled: dict[int, Any] = {}
         self._round_num = 0
         self.last_round: dict[str, float] = {}
@@ -103,10 +102,7 @@ class Context(tff.framework.SyncContext):
     def _compile(self, comp):
         # A computation's own hash serializes it, megabytes of initial weights.
         if id(comp) not in self._compiled:
-            compiled = compile_computation(
-                comp, num_workers=self._num_workers, devices=self._devices
-            )
-            self._compiled[id(comp)] = compiled
+            self._compiled[id(comp)] = compile_computation(comp, num_workers=self._num_workers)
             weakref.finalize(comp, self._forget, id(comp))
         return self._compiled[id(comp)]
 
@@ -120,7 +116,7 @@ class Context(tff.framework.SyncContext):
             self._forget(key)
 
 
-def compile_computation(comp, *, num_workers: int, devices: Sequence[str]):
+def compile_computation(comp, *, num_workers: int):
     """Compiles a computation: `Rounds` where it has clients, else a `sessions.Function`.
 
     Raises:
@@ -145,7 +141,10 @@ def compile_computation(comp, *, num_workers: int, devices: Sequence[str]):
             )
             return sessions.Function(initialize, "initialize")
         return rounds.Rounds(
-            comp, num_workers=num_workers, devices=devices, protocol=plain.build(plain.Hparams())
+            comp,
+            num_workers=num_workers,
+            devices=client_devices(),
+            protocol=plain.build(plain.Hparams()),
         )
     except (TypeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]

@@ -103,20 +103,8 @@ class Worker:
         seed: int,
         round_num: int,
     ) -> tuple[Any, dict[str, float]]:
-        """Runs one round; TFF's random ops know no seed and no round.
-
-        Args:
-            process: The process.
-            state: Its state.
-            inputs: What the round's clients get.
-            seed: Unused.
-            round_num: Unused.
-
-        Returns:
-            What `process.next` returns, and no metrics.
-
-        Raises:
-            ValueError: A client gets something beside its data.
+        """As `local.Context.next`; but TFF's random ops know no seed and no round, and nothing is
+        measured. Raises ValueError for a client that gets something beside its data.
         """
         del seed, round_num
         if not all(clients.is_empty(client.extras) for client in inputs):

@@ -18,13 +18,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tff_experiments.runtime import graph_functions, random_ops
+from tff_experiments.runtime import graph_functions, random_ops, tensorflow_part
 
 _PHILOX = 1
 KEYS = "tff_experiments/keys"  # The placeholder, int64 [random ops, 3].
 SET_KEYS = "tff_experiments/set_keys"  # The node that takes them.
-
-
 # Ops with two seed inputs, of which (0, 0) means a random one, and where these are.
 _SEEDED = {
     "AnonymousSeedGenerator": 0,
@@ -164,8 +162,7 @@ def _map_in_order(graph_def, drawing: set[str]) -> None:
 
 def uncontrolled(graph_def: tf.compat.v1.GraphDef) -> set[str]:
     """Random ops of a graph that `rewrite` has no counterpart for."""
-    bodies = [graph_def.node, *(f.node_def for f in graph_def.library.function)]
-    return {node.op for body in bodies for node in body} & UNCONTROLLED
+    return {node.op for node in tensorflow_part.all_nodes(graph_def)} & UNCONTROLLED
 
 
 def _variable(shared_name: str) -> tf.Tensor:
@@ -191,7 +188,6 @@ def _replace(graph_def, node, variable: str) -> None:
         tf.as_dtype(attributes[kind].type if isinstance(kind, str) else kind)
         for kind in random_ops.INPUT_TYPES[op]
     ]
-    name = variable.replace("/", "__")
     draw = _drawer(variable)
     output = []
 
@@ -199,7 +195,8 @@ def _replace(graph_def, node, variable: str) -> None:
         output.append(random_ops.BY_NAME[op](draw, attributes, *inputs))
         return output[-1]
 
-    graph_functions.add(graph_def, name, function, [tf.TensorSpec(None, dtype) for dtype in types])
+    specs = [tf.TensorSpec(None, dtype) for dtype in types]
+    name = graph_functions.add(graph_def, variable, function, specs)
     if op == "Timestamp":
         graph_functions.rename_output(graph_def, node.name, "ts", "output")
     graph_functions.call(node, name, types, [output[-1].dtype])
@@ -219,8 +216,7 @@ def _draw_seeds(graph_def, body, node, variable: str, *, is_function: bool) -> N
         seeds = tf.bitcast(seeds, tf.int64)
         return seeds[0], seeds[1] | 1  # Never the (0, 0) that asks for a random seed.
 
-    name = variable.replace("/", "__")
-    graph_functions.add(graph_def, name, function, [])
+    name = graph_functions.add(graph_def, variable, function, [])
     call = body.add(name=f"{node.name}/seeds")
     graph_functions.call(call, name, [], [tf.int64, tf.int64])
     at = _SEEDED[node.op]
@@ -233,8 +229,9 @@ def _add_set_keys(graph_def, scope: str, count: int) -> None:
         for i in range(count):
             tf.raw_ops.AssignVariableOp(resource=_variable(f"{scope}/{i}"), value=keys[i])
 
-    shape = tf.TensorShape([count, 3])
-    graph_functions.add_first(graph_def, SET_KEYS, function, [KEYS], [tf.int64], [shape])
+    spec = tf.TensorSpec([count, 3], tf.int64)
+    # Parts that share a graph each have keys: the function's name needs the scope.
+    graph_functions.add_first(graph_def, SET_KEYS, f"{scope}/set_keys", function, {KEYS: spec})
 
 
 def keys(seed: int, round_num: int, who: str, count: int) -> np.ndarray:

@@ -82,9 +82,10 @@ def import_part(part: tensorflow_part.Part, scope: str, inputs: Sequence[tf.Tens
 
 
 def _destroy(graph_def, scope: str) -> list[tf.Operation]:
-    bodies = [graph_def.node, *(f.node_def for f in graph_def.library.function)]
     handles = {}
-    for node in (node for body in bodies for node in body if node.op == "VarHandleOp"):
+    for node in tensorflow_part.all_nodes(graph_def):
+        if node.op != "VarHandleOp":
+            continue
         name = node.attr["shared_name"].s.decode() or node.name
         handles[name] = tf.raw_ops.VarHandleOp(
             dtype=node.attr["dtype"].type,
@@ -106,21 +107,18 @@ def _destroy(graph_def, scope: str) -> list[tf.Operation]:
 
 def session(graph: tf.Graph, *, threads: int) -> tf.compat.v1.Session:
     """Opens a session with threads of its own; 0 is TensorFlow's shared ones."""
-    config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=threads,
-        inter_op_parallelism_threads=threads,
-        use_per_session_threads=threads > 0,
-        allow_soft_placement=True,
-    )
-    config.gpu_options.allow_growth = True
     # Grappler brings nothing measurable here, takes half of the time to compile, and rewrites
     # arithmetic (a division by a constant becomes a product), so that results differ from TFF's.
-    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config = without_grappler()
+    config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = threads
+    config.use_per_session_threads = threads > 0
+    config.allow_soft_placement = True
+    config.gpu_options.allow_growth = True
     return tf.compat.v1.Session(graph=graph, config=config)
 
 
 def without_grappler() -> tf.compat.v1.ConfigProto:
-    """What makes TFF leave a graph's functions as they are: inlined ones can't be rewritten."""
+    """Leaves a graph as it is. For TFF's compiler: functions that it inlined can't be rewritten."""
     config = tf.compat.v1.ConfigProto()
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     return config
@@ -149,7 +147,7 @@ class Function:
         """Builds the graph; the session is opened by the first call."""
         self.name = name
         part = tensorflow_part.unpack(computation, name)
-        self.parameter_type, self.result_type = part.parameter_type, part.result_type
+        self.parameter_type = part.parameter_type
         self._graph = tf.Graph()
         with self._graph.as_default():
             types = (

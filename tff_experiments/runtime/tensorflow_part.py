@@ -61,6 +61,13 @@ def source(name: str) -> str:
     return name.removeprefix("^").split(":")[0]
 
 
+def all_nodes(graph_def: tf.compat.v1.GraphDef) -> Iterator[Any]:
+    """The nodes of a graph and of its functions."""
+    yield from graph_def.node
+    for function in graph_def.library.function:
+        yield from function.node_def
+
+
 def ancestors(nodes, names: Iterable[str]) -> set[str]:
     """Some nodes, and all that they depend on."""
     by_name = {node.name: node for node in nodes}
@@ -88,8 +95,7 @@ def _bound(binding) -> list[str]:
 def _rename_functions(graph_def: tf.compat.v1.GraphDef, prefix: str) -> None:
     # Two parts may hold different functions of one name.
     names = {function.signature.name for function in graph_def.library.function}
-    bodies = [function.node_def for function in graph_def.library.function]
-    for node in (node for body in (graph_def.node, *bodies) for node in body):
+    for node in all_nodes(graph_def):
         # A hint where to place it, next to a node that may be gone.
         node.attr.pop("_class", None)
         if node.op in names:
