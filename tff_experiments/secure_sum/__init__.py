@@ -1,9 +1,15 @@
-"""Protocols that sum integer vectors, one protocol a file. Each has `Hparams` and `build(hparams)`.
+"""Protocols that sum integer vectors, one protocol a file.
+
+Each has `Hparams` and `build(hparams)`:
+
+    sum_of = build(hparams).start(segments, {client: stage at which it drops, or ""})
+    sum_of.add(client, vector)      # for each client that is left, from any thread
+    total = sum_of.finish()         # or AbortedError
 
 A protocol knows vectors of integers, one per client, and moduli; it knows nothing of models, and
 nothing of TensorFlow.
 """
 
-from tff_experiments.secure_sum import plain
+from tff_experiments.secure_sum import plain, secagg, secagg_plus
 
-BY_NAME = {"plain": plain}
+BY_NAME = {"plain": plain, "secagg": secagg, "secagg_plus": secagg_plus}

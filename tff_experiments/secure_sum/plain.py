@@ -6,10 +6,11 @@ SIMULATION ONLY: there is no cryptography here.
 
 import dataclasses
 import threading
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from tff_experiments.secure_sum import stages, vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,32 +18,30 @@ class Hparams:
     """The plain sum has no knobs."""
 
 
-class Segment(NamedTuple):
-    """Neighbouring entries of a vector that are summed with one modulus."""
-
-    length: int
-    modulus: int  # At most 2^62: two entries' sum fits 63 bits.
-
-
 class Round:
     """One round's sum; clients may be added from several threads, in any order."""
 
-    def __init__(self, segments: Sequence[Segment]):
+    def __init__(self, segments: Sequence[vectors.Segment], drops: Mapping[str, str]):
         """Starts from zero."""
-        lengths = [segment.length for segment in segments]
-        self._moduli = np.repeat(np.array([s.modulus for s in segments], np.int64), lengths)
-        self._sum = np.zeros(sum(lengths), np.int64)
+        self._layout = vectors.Layout(segments)
+        self._sum = self._layout.zeros()
+        self._uploads = {c for c, s in drops.items() if stages.first_missing(s) > stages.UPLOAD}
         self._lock = threading.Lock()
 
     def add(self, client: str, vector: np.ndarray) -> None:
-        """Adds one client's vector, int64 [length] with entries in [0, modulus)."""
-        del client
-        with self._lock:
-            self._sum = (self._sum + vector) % self._moduli
+        """Adds a client's vector, int64 [length], entries in [0, modulus), unless it dropped."""
+        words = self._layout.words(vector)
+        if client in self._uploads:
+            with self._lock:
+                self._layout.add(self._sum, words)
 
     def finish(self) -> np.ndarray:
         """The sum of all that were added, int64 [length], entries in [0, modulus)."""
-        return self._sum
+        return self._layout.vector(self._sum)
+
+    def metrics(self) -> dict[str, float]:
+        """Nothing is sent, so nothing is counted."""
+        return {}
 
 
 class Plain:
@@ -50,9 +49,22 @@ class Plain:
 
     is_secure = False
 
-    def start(self, segments: Sequence[Segment]) -> Round:
-        """Begins a round of vectors that consist of `segments`."""
-        return Round(segments)
+    def start(
+        self,
+        segments: Sequence[vectors.Segment],
+        drops: Mapping[str, str],
+        *,
+        seed: tuple[int, int] | None = None,
+    ) -> Round:
+        """Begins a round.
+
+        Args:
+            segments: Of the clients' vectors.
+            drops: Each client, and the stage at which it drops, "" if it stays.
+            seed: Taken for all protocols; there is no secret here.
+        """
+        del seed
+        return Round(segments, drops)
 
 
 def build(hparams: Hparams) -> Plain:

@@ -1,0 +1,246 @@
+"""The server of SecAgg and SecAgg+: routes what it can't read, adds what it can't open.
+
+It holds public keys, sealed shares, one sum of masked vectors, and at the end the shares that
+clients gave. `close(step)` ends the collection of a step's messages; fewer than the threshold
+abort the round.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from tff_experiments.secure_sum import (
+    client,
+    graph,
+    keys,
+    masks,
+    messages,
+    shamir,
+    stages,
+    statements,
+    vectors,
+)
+from tff_experiments.secure_sum.stages import ADVERTISE, CONSISTENCY, SHARE, UNMASK, UPLOAD
+
+_EVERYBODY = 0
+
+
+class Server:
+    """The server in one session."""
+
+    def __init__(
+        self, config: statements.Config, layout: vectors.Layout, permutation: Sequence[int] = ()
+    ):
+        """Starts the session.
+
+        Args:
+            config: The session's.
+            layout: Of vectors.
+            permutation: Of range(num_clients), random: the graph's ring.
+        """
+        self._config, self._layout, self._permutation = config, layout, permutation
+        self._step = ADVERTISE
+        self._messages: dict[int, bytes] = {}
+        self._public: dict[int, bytes] = {}
+        self._neighbours: dict[int, list[int]] = {}
+        self._sealed: dict[int, dict[int, bytes]] = defaultdict(dict)
+        self._shared: set[int] = set()
+        self._sum = layout.zeros()
+        self._uploaded: set[int] = set()
+        self._signatures: dict[int, dict[int, bytes]] = defaultdict(dict)
+        self._signers: set[int] = set()
+        self._seed_shares: dict[int, dict[int, bytes]] = defaultdict(dict)
+        self._key_shares: dict[int, dict[int, bytes]] = defaultdict(dict)
+        self._unmasked: set[int] = set()
+
+    @property
+    def survivors(self) -> set[int]:
+        """Clients whose inputs are in the sum."""
+        return self._uploaded
+
+    def knows(self, client: int) -> bool:
+        """Whether a client took the step before, and so is asked for the present one."""
+        before = {SHARE: self._public, UPLOAD: self._shared, CONSISTENCY: self._uploaded}
+        unmasks = self._signers if self._config.active else self._uploaded
+        return client in before.get(self._step, unmasks)
+
+    def receive(self, step: int, sender: int, message: bytes) -> None:
+        """Takes a client's message.
+
+        Args:
+            step: The step that it answers.
+            sender: Who sent it, as the transport knows.
+            message: It.
+
+        Raises:
+            ProtocolError: It breaks the protocol, or comes late or twice; nothing of it is kept.
+        """
+        body = messages.decode(message, step, self._config.session)
+        take = {
+            ADVERTISE: self._take_keys,
+            SHARE: self._take_shares,
+            UPLOAD: self._take_input,
+            CONSISTENCY: self._take_signatures,
+            UNMASK: self._take_unmasking,
+        }
+        messages.check(step == self._step, "a message came late, or early.")
+        take[step](sender, body)
+
+    def close(self, step: int) -> None:
+        """Ends a step's collection; raises AbortedError where too few took it."""
+        if step == ADVERTISE:
+            self._close_advertising()
+        took = {
+            ADVERTISE: self._public,
+            SHARE: self._shared,
+            UPLOAD: self._uploaded,
+            CONSISTENCY: self._signers,
+            UNMASK: self._unmasked,
+        }
+        have = len(took[step])
+        stages.check_enough(f"were left {stages.STAGES[step][7:]}", have, self._config.threshold)
+        following = step + 1
+        if following == CONSISTENCY and not self._config.active:
+            following = UNMASK
+        self._step, self._messages = following, {}
+
+    def message(self, recipient: int) -> bytes:
+        """What a client gets at the present step."""
+        if self._step == UPLOAD:
+            sealed = messages.table(self._sealed.pop(recipient, {}))
+            return messages.encode(UPLOAD, self._config.session, sealed)
+        # In the complete graph all get the same.
+        about = recipient if self._config.degree else _EVERYBODY
+        if about not in self._messages:
+            body = {
+                SHARE: self._keys_for,
+                CONSISTENCY: self._survivors_for,
+                UNMASK: self._signatures_for if self._config.active else self._survivors_for,
+            }[self._step](recipient)
+            self._messages = {about: messages.encode(self._step, self._config.session, body)}
+        return self._messages[about]
+
+    def sum(self) -> np.ndarray:
+        """Takes the masks off and returns the sum, int64 [length], entries in [0, modulus).
+
+        Raises:
+            AbortedError: A secret lacks shares.
+            ProtocolError: Shares were altered.
+        """
+        dropped = [u for u in sorted(self._shared - self._uploaded) if self._masked_with(u)]
+        alive = sorted(self._uploaded)
+        seeds = self._open(alive, self._seed_shares)
+        secrets = self._open(dropped, self._key_shares)
+        for v, seed in zip(alive, seeds, strict=True):
+            key = client.self_mask_key(self._config, v, seed)
+            masks.add(self._sum, self._layout, key, sign=-1)
+        for u, secret in zip(dropped, secrets, strict=True):
+            self._remove_pair_masks(u, secret)
+        return self._layout.vector(self._sum)
+
+    def _take_keys(self, sender: int, body) -> None:
+        messages.check(sender not in self._public, "keys came twice.")
+        size = client.keys_size(self._config)
+        fits = isinstance(body, bytes) and len(body) == size
+        messages.check(fits, f"a client's keys are {size} bytes.")
+        self._public[sender] = body
+
+    def _close_advertising(self) -> None:
+        clients = sorted(self._public)
+        if self._config.degree:
+            order = [i for i in self._permutation if i < len(clients)]
+            self._neighbours = graph.neighbours(clients, self._config.degree, order)
+        else:
+            self._neighbours = {u: [v for v in clients if v != u] for u in clients}
+
+    def _keys_for(self, recipient: int):
+        near = recipient, *self._neighbours[recipient]
+        return messages.table({v: self._public[v] for v in near})
+
+    def _take_shares(self, sender: int, body) -> None:
+        sealed = messages.read_table(body, client.SEALED_SIZE)
+        messages.check(sender not in self._shared, "shares came twice.")
+        messages.check(
+            sealed.keys() == set(self._neighbours[sender]), "shares must go to the neighbours."
+        )
+        self._shared.add(sender)
+        for holder, text in sealed.items():
+            self._sealed[holder][sender] = text
+
+    def _take_input(self, sender: int, body) -> None:
+        messages.check(sender in self._shared, "an input of a client that shared no keys.")
+        messages.check(sender not in self._uploaded, "an input came twice.")
+        messages.check(isinstance(body, bytes), "an input must be bytes.")
+        try:
+            words = self._layout.unpack(body)
+        except ValueError as error:
+            raise stages.ProtocolError(str(error)) from error
+        self._layout.add(self._sum, words)
+        self._uploaded.add(sender)
+
+    def _survivors_for(self, recipient: int):
+        if not self._config.degree:
+            return sorted(self._uploaded)
+        near = {recipient, *self._neighbours[recipient]}
+        return sorted(near & self._uploaded)
+
+    def _take_signatures(self, sender: int, body) -> None:
+        messages.check(sender in self._uploaded, "a signature of one that is gone.")
+        messages.check(sender not in self._signers, "signatures came twice.")
+        if self._config.degree:
+            given = messages.read_table(body, keys.SIGNATURE_SIZE)
+            messages.check(given.keys() <= set(self._neighbours[sender]), "no neighbour.")
+            for neighbour, signature in given.items():
+                self._signatures[neighbour][sender] = signature
+        else:
+            fits = isinstance(body, bytes) and len(body) == keys.SIGNATURE_SIZE
+            messages.check(fits, "a signature has a wrong size.")
+            self._signatures[_EVERYBODY][sender] = body
+        self._signers.add(sender)
+
+    def _signatures_for(self, recipient: int):
+        about = recipient if self._config.degree else _EVERYBODY
+        return messages.table(self._signatures[about])
+
+    def _take_unmasking(self, sender: int, body) -> None:
+        messages.check(sender in self._uploaded, "shares of one that is gone.")
+        messages.check(sender not in self._unmasked, "shares came twice.")
+        messages.check(isinstance(body, list) and len(body) == 2, "shares are two tables.")
+        seeds, masking = (messages.read_table(part, shamir.SHARE_SIZE) for part in body)
+        held = self._shared & {sender, *self._neighbours[sender]}
+        messages.check(seeds.keys() <= self._uploaded & held, "a seed of one that is gone.")
+        messages.check(
+            masking.keys() <= held - self._uploaded, "a masking key of one that is in the sum."
+        )
+        self._unmasked.add(sender)
+        for shares, into in ((seeds, self._seed_shares), (masking, self._key_shares)):
+            for owner, share in shares.items():
+                into[owner][sender] = share
+
+    def _masked_with(self, dropped: int) -> list[int]:
+        return [v for v in self._neighbours[dropped] if v in self._uploaded]
+
+    def _open(self, owners: Sequence[int], shares: dict[int, dict[int, bytes]]) -> list[bytes]:
+        threshold = self._config.threshold
+        if not owners:
+            return []
+        chosen = []
+        for owner in owners:
+            stages.check_enough("gave shares of a secret", len(shares[owner]), threshold)
+            chosen.append(sorted(shares[owner].items())[:threshold])
+        points = np.array([[holder for holder, _ in row] for row in chosen])
+        return shamir.reconstruct(points, [[share for _, share in row] for row in chosen])
+
+    def _remove_pair_masks(self, dropped: int, secret: bytes) -> None:
+        private = keys.private_key(lambda _: secret)
+        public = private.public_key().public_bytes_raw()
+        messages.check(
+            public == client.masking_key(self._public[dropped]).public_bytes_raw(),
+            "a masking key was altered.",
+        )
+        session = self._config.session
+        for v in self._masked_with(dropped):
+            shared = keys.agree(private, client.masking_key(self._public[v]))
+            key = keys.derive(shared, b"pair", session, min(v, dropped), max(v, dropped))
+            masks.add(self._sum, self._layout, key, sign=-1 if v > dropped else 1)
