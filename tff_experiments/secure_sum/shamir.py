@@ -126,7 +126,7 @@ def weights_at_zero(points: np.ndarray, prime: int = PRIME) -> np.ndarray:
 
 
 def matmul(a: np.ndarray, b: np.ndarray, prime: int = PRIME) -> np.ndarray:
-    """The product a @ b in the field, uint64. Exact: sums of 16-bit halves' products fit a float64."""
+    """The product a @ b in the field, uint64: 16-bit halves, whose sums a float64 holds exactly."""
     half = np.uint64(16)
     low = np.uint64(2**16 - 1)
     a_low, a_high = (a & low).astype(np.float64), (a >> half).astype(np.float64)
