@@ -11,6 +11,7 @@ import datetime
 import os
 import pathlib
 import signal
+import statistics
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -21,11 +22,12 @@ QUIET = quiet.start()
 import tqdm
 from absl import app, flags, logging
 
-from tff_experiments import about, datasets, records, runtime, tasks, training
+from tff_experiments import about, datasets, records, runtime, secure_sum, tasks, training
 from tff_experiments import flags as hparams_flags
 from tff_experiments.aggregation import BY_NAME as AGGREGATORS
 from tff_experiments.algorithms import BY_NAME as ALGORITHMS
 from tff_experiments.algorithms import optimizers
+from tff_experiments.clients import dropouts
 
 FLAGS = flags.FLAGS
 ROOMS = {
@@ -33,6 +35,7 @@ ROOMS = {
     "algorithm": ALGORITHMS,
     "aggregator": AGGREGATORS,
     "runtime": runtime.BY_NAME,
+    "secure_sum": secure_sum.BY_NAME,
     "dataset": datasets.BY_NAME,
 }
 # Where files are kept and how many threads there are: the same bits come out.
@@ -53,8 +56,12 @@ def define_flags() -> list[str]:
         "aggregator", "mean", sorted(ROOMS["aggregator"]), "How clients' updates become one."
     )
     flags.DEFINE_enum("runtime", "local", sorted(ROOMS["runtime"]), "What executes the process.")
+    flags.DEFINE_enum(
+        "secure_sum", "plain", sorted(ROOMS["secure_sum"]), "How integers are summed securely."
+    )
     hparams_flags.define_data(None)
     hparams_flags.define(training.Hparams)
+    hparams_flags.define(dropouts.Hparams, prefix="dropout_")
     hparams_flags.define(optimizers.Hparams, prefix="client_", defaults={"learning_rate": 0.1})
     hparams_flags.define(optimizers.Hparams, prefix="server_")
     names = set(FLAGS) - before
@@ -93,7 +100,17 @@ def build_process(task):
         aggregator=AGGREGATORS[FLAGS.aggregator].build(
             hparams_flags.read_plugin(AGGREGATORS, FLAGS.aggregator)
         ),
+        metrics_aggregator=AGGREGATORS[FLAGS.aggregator].METRICS_AGGREGATOR,
     )
+
+
+def build_secure_sum(clients_per_round: int):
+    """Makes the secure sum from the flags; raises ValueError where it can't serve the cohort."""
+    protocol = secure_sum.BY_NAME[FLAGS.secure_sum].build(
+        hparams_flags.read_plugin(secure_sum.BY_NAME, FLAGS.secure_sum)
+    )
+    protocol.check(clients_per_round)
+    return protocol
 
 
 class Progress:
@@ -105,6 +122,7 @@ class Progress:
         self._bar = tqdm.tqdm(total=hparams.rounds, unit="round", disable=None)
         self._metric = main_metric
         self._shown = {}
+        self._aborted = 0
 
     def __call__(self, row):
         """Shows one round."""
@@ -114,6 +132,9 @@ class Progress:
         for name in ("train/loss", f"train/{self._metric}", f"test/{self._metric}"):
             if name in row:
                 self._shown[name.replace("train/", "")] = f"{row[name]:.4f}"
+        if row.get("train/aborted"):
+            self._aborted += 1
+            self._shown["aborted"] = str(self._aborted)
         self._bar.set_postfix(self._shown)
         if self._bar.disable and f"test/{self._metric}" in row:
             shown = ", ".join(f"{name} {value}" for name, value in self._shown.items())
@@ -132,11 +153,21 @@ def print_summary(folder: records.RunFolder, task, data) -> None:
     table += [
         (name, f"{value:.4f}") for name, value in evaluated[-1].items() if name.startswith("test/")
     ]
-    seconds = sorted(row["seconds/round"] for row in rows)
-    table.append(("seconds per round", f"{seconds[len(seconds) // 2]:.3f} (median)"))
+    table.append(("seconds per round", f"{_median(rows, 'seconds/round'):.3f} (median)"))
+    aborted = sum(row.get("train/aborted", 0) for row in rows)
+    if aborted:
+        table.append(("aborted rounds", str(aborted)))
+    if any("secure_sum/server_seconds" in row for row in rows):
+        sent = _median(rows, "secure_sum/upload_bytes_per_client") / 1e3
+        server = _median(rows, "secure_sum/server_seconds")
+        table.append(("secure sum", f"{sent:,.0f} kB a client up, {server:.3f} s server (medians)"))
     table.append(("files", str(folder.path)))
     width = max(len(name) for name, _ in table)
     print("\n".join(f"{name:<{width}}  {value}" for name, value in table))
+
+
+def _median(rows, name: str) -> float:
+    return statistics.median(row[name] for row in rows if name in row)
 
 
 def run(result_flags: list[str]) -> None:
@@ -144,32 +175,42 @@ def run(result_flags: list[str]) -> None:
     data, task, hparams = build()
     process = build_process(task)
     runtime_hparams = hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime)
-    # Bad flags are found by now: a folder belongs to the flags that it was first given.
-    path = (
-        FLAGS.output_dir
-        or f"runs/{FLAGS.task}-{FLAGS.algorithm}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    )
-    folder = records.RunFolder(path)
-    progress = None
-    try:
-        folder.claim(
-            hparams_flags.lines(result_flags), about.run(sys.argv, data), may_grow="rounds"
-        )
-        with runtime.BY_NAME[FLAGS.runtime].use(runtime_hparams, quiet=QUIET) as running:
+    dropping = hparams_flags.read(dropouts.Hparams, prefix="dropout_")
+    protocol = build_secure_sum(hparams.clients_per_round)
+    use = runtime.BY_NAME[FLAGS.runtime].use
+    with use(runtime_hparams, quiet=QUIET, secure_sum=protocol) as running:
+        running.check(process)
+        # Bad flags are found by now: a folder belongs to the flags that it was first given.
+        folder = open_folder()
+        progress = None
+        try:
+            folder.claim(
+                hparams_flags.lines(result_flags), about.run(sys.argv, data), may_grow="rounds"
+            )
             progress = Progress(hparams, task.main_metric)
-            training.train(process, task, data, hparams, folder, runtime=running, on_round=progress)
-        progress.close()
-        print_summary(folder, task, data)
-    except (KeyboardInterrupt, SystemExit):
-        print(
-            f"\ninterrupted; the same command with --output_dir={folder.path} goes on.",
-            file=sys.stderr,
-        )
-        raise
-    finally:
-        if progress is not None:
+            training.train(
+                process, task, data, hparams, folder,
+                runtime=running, dropping=dropping, on_round=progress,
+            )  # fmt: skip
             progress.close()
-        folder.close()
+            print_summary(folder, task, data)
+        except (KeyboardInterrupt, SystemExit):
+            print(
+                f"\ninterrupted; the same command with --output_dir={folder.path} goes on.",
+                file=sys.stderr,
+            )
+            raise
+        finally:
+            if progress is not None:
+                progress.close()
+            folder.close()
+
+
+def open_folder() -> records.RunFolder:
+    """The folder that --output_dir names, or a new one."""
+    now = datetime.datetime.now()
+    path = FLAGS.output_dir or f"runs/{FLAGS.task}-{FLAGS.algorithm}-{now:%Y%m%d-%H%M%S}"
+    return records.RunFolder(path)
 
 
 def main(result_flags: list[str], argv: list[str]) -> int:
@@ -186,7 +227,13 @@ def main(result_flags: list[str], argv: list[str]) -> int:
     try:
         run(result_flags)
         return 0
-    except (ValueError, training.DivergedError, runtime.ClientError, OSError) as error:
+    except (
+        ValueError,
+        training.DivergedError,
+        runtime.ClientError,
+        runtime.RefusedError,
+        OSError,
+    ) as error:
         if not QUIET:
             logging.exception("The error came from here:")
         print(f"error: {error}", file=sys.stderr)

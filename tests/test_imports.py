@@ -21,6 +21,7 @@ MAY = {
         "tasks",
     },
     "checkpoints": set(),
+    "clients": {"secure_sum"},
     "datasets": set(),
     "evaluation": {"datasets", "tasks"},
     "flags": {"datasets"},
@@ -32,16 +33,18 @@ MAY = {
     "tasks": {"datasets"},
     "training": {
         "checkpoints",
+        "clients",
         "datasets",
         "evaluation",
         "records",
         "runtime",
         "sampling",
+        "secure_sum",
         "tasks",
     },
 }
 NO_TENSORFLOW = (
-    "secure_sum/plain.py",
+    *(f"secure_sum/{path.name}" for path in (PACKAGE / "secure_sum").glob("*.py")),
     "sampling.py",
     "datasets/federated_data.py",
     "datasets/partition.py",

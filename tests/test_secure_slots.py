@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 
 from tff_experiments import runtime
 from tff_experiments.runtime import clients, local
-from tff_experiments.secure_sum import plain
+from tff_experiments.secure_sum import plain, vectors
 
 modular_sum = tff.backends.mapreduce.federated_secure_modular_sum
 INT, LONG = tff.TensorType(np.int32), tff.TensorType(np.int64)
@@ -110,11 +110,11 @@ def test_the_widest_sums_are_exact_and_wider_ones_are_refused():
                 process(LONG, bits(width))(0, [1])
 
 
-SEGMENTS = [plain.Segment(3, 10), plain.Segment(0, 5), plain.Segment(2, 2**62)]
+SEGMENTS = [vectors.Segment(3, 10), vectors.Segment(0, 5), vectors.Segment(2, 2**62)]
 
 
 def test_each_segment_is_summed_modulo_its_own_number():
-    summed = plain.build(plain.Hparams()).start(SEGMENTS)
+    summed = plain.build(plain.Hparams()).start(SEGMENTS, {"a": "", "b": ""})
     np.testing.assert_array_equal(summed.finish(), np.zeros(5))
     summed.add("a", np.array([9, 1, 5, 2**62 - 1, 7]))
     summed.add("b", np.array([2, 1, 5, 2, 2**61]))
@@ -124,16 +124,16 @@ def test_each_segment_is_summed_modulo_its_own_number():
 
 def test_clients_may_be_added_from_many_threads():
     moduli = np.array([10, 10, 10, 2**62, 2**62], dtype=object)
-    vectors = np.random.default_rng(0).integers(0, moduli.astype(np.int64), (2000, 5))
-    summed = plain.Round(SEGMENTS)
+    rows = np.random.default_rng(0).integers(0, moduli.astype(np.int64), (2000, 5))
+    summed = plain.Round(SEGMENTS, {str(i): "" for i in range(2000)})
     with futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: summed.add(str(i), vectors[i]), range(2000)))
+        list(pool.map(lambda i: summed.add(str(i), rows[i]), range(2000)))
     # Python's integers don't wrap.
-    wanted = vectors.astype(object).sum(axis=0) % moduli
+    wanted = rows.astype(object).sum(axis=0) % moduli
     np.testing.assert_array_equal(summed.finish(), wanted.astype(np.int64))
 
 
 def test_a_round_without_slots_has_an_empty_sum():
-    summed = plain.Round([])
+    summed = plain.Round([], {"a": ""})
     summed.add("a", np.zeros(0, np.int64))
     assert summed.finish().shape == (0,)

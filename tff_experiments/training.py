@@ -7,15 +7,17 @@ number, so that a run that was killed goes on as if it had not been.
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import tensorflow_federated as tff
 
 from tff_experiments import checkpoints, evaluation, records, sampling
+from tff_experiments.clients import dropouts
 from tff_experiments.datasets import batching, federated_data
 from tff_experiments.runtime import client_round, clients
+from tff_experiments.secure_sum import stages
 from tff_experiments.tasks import task as task_lib
 
 
@@ -63,6 +65,9 @@ class Hparams:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}.")
 
 
+NO_DROPOUTS = dropouts.Hparams()
+
+
 class DivergedError(RuntimeError):
     """Training gave a number that is not finite."""
 
@@ -84,9 +89,14 @@ def check(hparams: Hparams, data: federated_data.FederatedData) -> None:
 
 
 def cohort(
-    hparams: Hparams, task: task_lib.Task, data: federated_data.FederatedData, round_num: int
+    hparams: Hparams,
+    task: task_lib.Task,
+    data: federated_data.FederatedData,
+    round_num: int,
+    *,
+    dropping: dropouts.Hparams = NO_DROPOUTS,
 ) -> list[clients.ClientInputs]:
-    """Draws a round's clients and shuffles their examples."""
+    """Draws a round's clients, who of them drops out, and the order of their examples."""
     drawn = sampling.sample(
         data.train.counts,
         hparams.clients_per_round,
@@ -105,7 +115,8 @@ def cohort(
             preprocess=task.preprocess,
             rng=sampling.client_rng(hparams.seed, round_num, int(client)),
         )
-        inputs.append(clients.ClientInputs(batches, client=str(name)))
+        drops = dropouts.draw(dropping, str(name), seed=hparams.seed, round_num=round_num)
+        inputs.append(clients.ClientInputs(batches, client=str(name), drops=drops))
     return inputs
 
 
@@ -117,6 +128,7 @@ def train(
     folder: records.RunFolder,
     *,
     runtime: Any,
+    dropping: dropouts.Hparams = NO_DROPOUTS,
     on_round: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Any:
     """Runs the rounds that are left.
@@ -128,6 +140,7 @@ def train(
         hparams: How long and how.
         folder: Where the run's files go; a run found there goes on.
         runtime: What runs the rounds, from a runtime's `use`.
+        dropping: Which clients drop out.
         on_round: Called with each round's metrics.
 
     Returns:
@@ -141,11 +154,12 @@ def train(
     first, state = checkpoints.load_latest(folder.checkpoints, process.initialize())
     folder.restart_after(first)
     evaluate = evaluation.Evaluator(task, data.test)
+    draw = lambda round_num: cohort(hparams, task, data, round_num, dropping=dropping)
     # A round and its state change together: an interrupt may come between any two lines.
     done = first, state
     try:
         for round_num in range(first + 1, hparams.rounds + 1):
-            state, row = _round(process, task, data, hparams, runtime, evaluate, done[1], round_num)
+            state, row = _round(process, hparams, runtime, draw, evaluate, done[1], round_num)
             folder.record(row)
             on_round(row)
             _check_finite(row, folder)
@@ -159,27 +173,35 @@ def train(
     return done[1]
 
 
-def _round(process, task, data, hparams, runtime, evaluate, state, round_num):
+def _round(process, hparams, runtime, draw, evaluate, state, round_num):
+    """A round's new state and metrics; one that is aborted keeps the state and says so."""
     clock = [time.perf_counter()]
 
     def lap():
         clock.append(time.perf_counter())
         return clock[-1] - clock[-2]
 
-    inputs = cohort(hparams, task, data, round_num)
+    inputs = draw(round_num)
     row: dict[str, float] = {"round": round_num, "train/clients": len(inputs)}
+    row["train/dropouts"] = sum(bool(client.drops) for client in inputs)
     row["seconds/data"] = lap()
-    output, measured = runtime.next(process, state, inputs, seed=hparams.seed, round_num=round_num)
+    try:
+        output, measured = runtime.next(
+            process, state, inputs, seed=hparams.seed, round_num=round_num
+        )
+        sent = sum(len(client.data.order) for client in inputs if client.uploads)
+        state = output.state
+        row |= _train_metrics(output.metrics, sent) | measured
+    except stages.AbortedError as error:
+        row |= {"train/aborted": 1, **error.metrics}
     row["seconds/next"] = lap()
-    sent = sum(len(client.data.order) for client in inputs)
-    row |= _train_metrics(output.metrics, sent) | measured
     if _due(round_num, hparams.eval_every, hparams.rounds):
-        weights = process.get_model_weights(output.state)
+        weights = process.get_model_weights(state)
         for name, value in evaluate(weights, clients=hparams.eval_clients).items():
             row[f"test/{name}"] = value
         row["seconds/evaluation"] = lap()
     row["seconds/round"] = clock[-1] - clock[0]
-    return output.state, row
+    return state, row
 
 
 def _train_metrics(metrics, sent: int) -> dict[str, float]:
@@ -193,11 +215,17 @@ def _train_metrics(metrics, sent: int) -> dict[str, float]:
     if not train.get("num_examples", 1):
         train = {name: n for name, n in train.items() if name.endswith(("_examples", "_batches"))}
     train |= metrics.get("finalizer") or {}
-    return {
-        f"train/{name}": np.asarray(value).item()
-        for name, value in train.items()
-        if np.ndim(value) == 0
-    }
+    aggregator = metrics.get("aggregator") or {}
+    return dict(_scalars("train", train)) | dict(_scalars("aggregator", aggregator))
+
+
+def _scalars(name: str, value) -> Iterator[tuple[str, float]]:
+    """The scalars of nested metrics, their names joined by slashes."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _scalars(f"{name}/{key}", inner)
+    elif np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf":
+        yield name, np.asarray(value).item()
 
 
 def _due(round_num: int, every: int, rounds: int) -> bool:

@@ -1,7 +1,7 @@
-"""How clients' updates become one, one aggregator a file. Each has `Hparams` and `build(hparams)`,
-a TFF factory.
+"""How clients' updates become one, one aggregator a file. Each has `Hparams`, `build(hparams)`, a
+TFF factory, and `METRICS_AGGREGATOR`, how clients' metrics are summed beside it.
 """
 
-from tff_experiments.aggregation import mean
+from tff_experiments.aggregation import mean, secure_mean
 
-BY_NAME = {"mean": mean}
+BY_NAME = {"mean": mean, "secure_mean": secure_mean}

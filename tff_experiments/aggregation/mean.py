@@ -6,6 +6,8 @@ import dataclasses
 
 import tensorflow_federated as tff
 
+METRICS_AGGREGATOR = tff.learning.metrics.sum_then_finalize
+
 
 @dataclasses.dataclass(frozen=True)
 class Hparams:

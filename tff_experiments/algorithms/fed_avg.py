@@ -30,7 +30,13 @@ _WEIGHTING = {
 
 
 def build(
-    hparams: Hparams, *, model_fn, client_optimizer, server_optimizer, aggregator
+    hparams: Hparams,
+    *,
+    model_fn,
+    client_optimizer,
+    server_optimizer,
+    aggregator,
+    metrics_aggregator=None,
 ) -> tff.learning.templates.LearningProcess:
     """Makes the process.
 
@@ -40,6 +46,7 @@ def build(
         client_optimizer: A `tff.learning.optimizers.Optimizer`.
         server_optimizer: The same, for the server.
         aggregator: A `tff.aggregators.WeightedAggregationFactory`.
+        metrics_aggregator: Of `tff.learning.metrics`; by default metrics are summed in the clear.
 
     Returns:
         The process: `next(state, client datasets) -> (state, metrics)`.
@@ -50,6 +57,7 @@ def build(
         server_optimizer,
         client_weighting=_WEIGHTING[hparams.weighting],
         model_aggregator=aggregator,
+        metrics_aggregator=metrics_aggregator,
         # The other implementation instantiates its step anew in each client's call, 80 ms for
         # a CNN.
         loop_implementation=tff.learning.LoopImplementation.DATASET_ITERATOR,

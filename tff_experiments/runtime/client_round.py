@@ -30,11 +30,13 @@ class Setting:
         seed: The run's seed.
         round_num: The round, from 1.
         drop_failed: Whether a client whose work fails is left out, and counted.
+        secure_seed: Seed of the secure sum's secrets, which are then none; None for real ones.
     """
 
     seed: int
     round_num: int
     drop_failed: bool = False
+    secure_seed: int | None = None
 
 
 class ClientRound:

@@ -15,6 +15,7 @@ import tensorflow_federated as tff
 
 from tff_experiments.datasets import batching
 from tff_experiments.runtime import tensorflow_part
+from tff_experiments.secure_sum import stages
 
 # Groups of a round: enough to keep many workers busy, few enough that merging them costs little.
 MIN_GROUPS, CLIENTS_PER_GROUP = 16, 64
@@ -28,11 +29,13 @@ class ClientInputs(NamedTuple):
             or a list of elements.
         extras: What it gets beside its data; the process' client type is then <data, extras>.
         client: Its name; by default its position in the round.
+        drops: The stage (of `secure_sum.stages`) at which it drops out, "" if it stays.
     """
 
     data: Any
     extras: Any = ()
     client: str = ""
+    drops: str = ""
 
     @classmethod
     def of(cls, value: Any, position: int) -> "ClientInputs":
@@ -40,6 +43,11 @@ class ClientInputs(NamedTuple):
         if isinstance(value, ClientInputs):
             return value if value.client else value._replace(client=str(position))
         return cls(value, client=str(position))
+
+    @property
+    def uploads(self) -> bool:
+        """Whether it is there until it has uploaded; ValueError where there is no such stage."""
+        return stages.first_missing(self.drops) > stages.UPLOAD
 
     def leaves(self, client_type: tff.Type) -> list[Any]:
         """The flat value of the process' client type.

@@ -15,10 +15,12 @@ from typing import Any, Literal
 
 import tensorflow as tf
 import tensorflow_federated as tff
+from absl import logging
 
 from tff_experiments.runtime import client_round, clients, rounds, sessions, tensorflow_part
-from tff_experiments.secure_sum import plain
+from tff_experiments.secure_sum import plain, stages
 
+RoundAborted = stages.AbortedError
 ClientError = client_round.ClientError
 FLAG_PREFIX = ""
 WAY_OUT = "TFF's native runtime may run it: --runtime=native, or tff_experiments.runtime.native."
@@ -32,23 +34,36 @@ class Hparams:
     """Clients that are trained at the same time, each on one thread; 0 is one per core."""
     on_client_error: Literal["stop", "drop"] = "stop"
     """What a failed client does: stop the run, or be left out of its round and counted."""
+    allow_plain_slots: bool = False
+    """Let a real secure sum run although clients also send values in the clear."""
+    secure_sum_seed: int = -1
+    """Makes the secure sum's secrets repeatable, for debugging: they are then not secret; -1 draws
+    them from the operating system.
+    """
 
     def __post_init__(self):
         if self.client_workers < 0:
             raise ValueError(f"client_workers must be >= 0, got {self.client_workers}.")
+        if self.secure_sum_seed < -1:
+            raise ValueError(f"secure_sum_seed must be >= -1, got {self.secure_sum_seed}.")
 
 
 class Context(tff.framework.SyncContext):
     """Executes TFF computations in this process."""
 
-    def __init__(self, hparams: Hparams, *, seed: int = 0):
+    def __init__(self, hparams: Hparams, *, seed: int = 0, secure_sum: Any = None):
         """Makes an empty context; sessions are opened as computations come.
 
         Args:
             hparams: The knobs.
             seed: Seed of clients' and server's random ops, for callers that use `process.next`.
+            secure_sum: A protocol of the secure_sum room; by default sums are in the clear.
         """
         self._hparams, self._seed = hparams, seed
+        self._secure_sum = secure_sum or plain.build(plain.Hparams())
+        self._secure_seed = None if hparams.secure_sum_seed < 0 else hparams.secure_sum_seed
+        if self._secure_sum.is_secure and self._secure_seed is not None:
+            logging.warning("--secure_sum_seed: the secure sum's secrets are NOT secret.")
         self._num_workers = hparams.client_workers or len(os.sched_getaffinity(0))
         self._compiled: dict[int, Any] = {}
         self._round_num = 0
@@ -61,12 +76,16 @@ class Context(tff.framework.SyncContext):
             TypeError: The computation is not of a kind that this context runs, or the argument is
                 not of its type.
             ClientError: A client's work failed.
+            RoundAborted: The secure sum lost too many clients; the state is what it was.
         """
         compiled = self._compile(comp)
         if isinstance(compiled, rounds.Rounds):
             self._round_num += 1
             setting = client_round.Setting(
-                self._seed, self._round_num, self._hparams.on_client_error == "drop"
+                self._seed,
+                self._round_num,
+                self._hparams.on_client_error == "drop",
+                self._secure_seed,
             )
             output, self.last_round = compiled.run(arg[0], arg[1], setting)
             return output
@@ -99,10 +118,19 @@ class Context(tff.framework.SyncContext):
         self._seed, self._round_num = seed, round_num - 1
         return process.next(state, list(inputs)), self.last_round
 
+    def check(self, process: tff.templates.IterativeProcess) -> None:
+        """Compiles a process' rounds; raises RefusedError where it can't be run so."""
+        self._compile(process.next)
+
     def _compile(self, comp):
         # A computation's own hash serializes it, megabytes of initial weights.
         if id(comp) not in self._compiled:
-            self._compiled[id(comp)] = compile_computation(comp, num_workers=self._num_workers)
+            self._compiled[id(comp)] = compile_computation(
+                comp,
+                num_workers=self._num_workers,
+                secure_sum=self._secure_sum,
+                allow_plain_slots=self._hparams.allow_plain_slots,
+            )
             weakref.finalize(comp, self._forget, id(comp))
         return self._compiled[id(comp)]
 
@@ -116,12 +144,17 @@ class Context(tff.framework.SyncContext):
             self._forget(key)
 
 
-def compile_computation(comp, *, num_workers: int):
+class RefusedError(TypeError):
+    """A computation can't be run, or not so; says why, and the way out."""
+
+
+def compile_computation(comp, *, num_workers: int, secure_sum: Any, allow_plain_slots: bool):
     """Compiles a computation: `Rounds` where it has clients, else a `sessions.Function`.
 
     Raises:
-        TypeError: It is neither TensorFlow alone, nor an initialization, nor a process' `next` that
-            has a MapReduceForm.
+        RefusedError: It is neither TensorFlow alone, nor an initialization, nor a process' `next`
+            that has a MapReduceForm; or its clients send values in the clear under a protocol that
+            should hide them.
     """
     signature = comp.type_signature
     proto = tff.framework.ConcreteComputation.get_proto(comp)
@@ -129,7 +162,7 @@ def compile_computation(comp, *, num_workers: int):
         kinds = [kind for kind in (signature.parameter, signature.result) if kind is not None]
         leaves = [leaf for kind in kinds for leaf in tensorflow_part.leaf_types(kind)]
         if any(isinstance(leaf, tff.SequenceType) for leaf in leaves):
-            raise TypeError(
+            raise RefusedError(
                 f"a computation of type {signature.compact_representation()[:200]} takes or gives "
                 f"a sequence outside of clients. {WAY_OUT}"
             )
@@ -140,18 +173,23 @@ def compile_computation(comp, *, num_workers: int):
                 comp, sessions.without_grappler()
             )
             return sessions.Function(initialize, "initialize")
-        return rounds.Rounds(
-            comp,
-            num_workers=num_workers,
-            devices=client_devices(),
-            protocol=plain.build(plain.Hparams()),
+        compiled = rounds.Rounds(
+            comp, num_workers=num_workers, devices=client_devices(), protocol=secure_sum
         )
     except (TypeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise TypeError(
-            f"a computation of type {signature.compact_representation()[:200]} has no "
+        raise RefusedError(
+            f"a computation of type {signature.compact_representation()[:200]} can't be run as a "
             f"MapReduceForm: {reason} {WAY_OUT}"
         ) from error
+    sent = compiled.plain_type
+    if secure_sum.is_secure and not allow_plain_slots and tensorflow_part.leaf_types(sent):
+        compiled.close()
+        raise RefusedError(
+            f"each client would send {sent.compact_representation()[:200]} in the clear beside the "
+            f"secure sum; use --aggregator=secure_mean, or --allow_plain_slots to accept it."
+        )
+    return compiled
 
 
 def client_devices() -> list[str]:
@@ -161,19 +199,20 @@ def client_devices() -> list[str]:
 
 
 @contextlib.contextmanager
-def use(hparams: Hparams, *, quiet: bool = True, seed: int = 0):
+def use(hparams: Hparams, *, quiet: bool = True, seed: int = 0, secure_sum: Any = None):
     """Makes our runtime the one in which TFF's computations run.
 
     Args:
         hparams: The knobs.
         quiet: Taken for all runtimes; this one logs nothing of its own.
         seed: Seed of random ops, for code that calls `process.next`.
+        secure_sum: A protocol of the secure_sum room; by default sums are in the clear.
 
     Yields:
         The `Context`.
     """
     del quiet
-    context = Context(hparams, seed=seed)
+    context = Context(hparams, seed=seed, secure_sum=secure_sum)
     try:
         with tff.framework.get_context_stack().install(context):
             yield context

@@ -109,6 +109,7 @@ class Worker:
         del seed, round_num
         if not all(clients.is_empty(client.extras) for client in inputs):
             raise ValueError("TFF's native runtime takes no extras; use --runtime=local.")
+        inputs = [client for client in inputs if client.uploads]
         datasets = [
             batching.as_dataset(client.data)
             if isinstance(client.data, batching.Batches)
@@ -116,6 +117,10 @@ class Worker:
             for client in inputs
         ]
         return process.next(state, datasets), {}
+
+    def check(self, process: tff.templates.IterativeProcess) -> None:
+        """Takes any process: TFF's runtime says itself what it can't run."""
+        del process
 
     def _check(self):
         # TFF retries a lost worker for ever; an error that is not a RetryableError ends that.
@@ -136,16 +141,24 @@ class Worker:
 
 
 @contextlib.contextmanager
-def use(hparams: Hparams, *, quiet: bool = True):
+def use(hparams: Hparams, *, quiet: bool = True, secure_sum: Any = None):
     """Makes TFF's native context, with a worker of ours, the one in which computations run.
 
     Args:
         hparams: The knobs.
         quiet: Drops what the worker logs; otherwise it goes to standard error.
+        secure_sum: Taken for all runtimes; this one has no secure sums.
 
     Yields:
         The `Worker`.
+
+    Raises:
+        ValueError: A real protocol is asked for.
     """
+    if secure_sum is not None and secure_sum.is_secure:
+        raise ValueError(
+            "TFF's native runtime can't sum securely; use --runtime=local, or --secure_sum=plain."
+        )
     worker = Worker(hparams, quiet=quiet)
     try:
         with tff.framework.get_context_stack().install(worker.context()):

@@ -31,6 +31,7 @@ from tff_experiments.runtime import (
     sessions,
     tensorflow_part,
 )
+from tff_experiments.secure_sum import plain
 
 
 class Rounds:
@@ -59,6 +60,8 @@ class Rounds:
         names = ("prepare", "zero", "merge", "report", "update")
         self._server = {name: sessions.Function(getattr(form, name), name) for name in names}
         self._slots = secure_slots.SecureSlots(form)
+        # What each client sends in the clear.
+        self.plain_type = form.work.type_signature.result[0]
         if self._slots.length and not protocol.is_secure:
             logging.warning("Secure sums are summed in the clear: a simulation without secrecy.")
         self._protocol = protocol
@@ -81,17 +84,20 @@ class Rounds:
 
         Raises:
             ClientError: A client's work failed.
+            AbortedError: Too few clients are left for the secure sum; nothing has changed.
             TypeError: A value does not have its type.
         """
         seconds: dict[str, float] = {}
         server = lambda name, leaves: self._server[name](
             leaves, seed=setting.seed, round_num=setting.round_num
         )
-        inputs = [clients.ClientInputs.of(value, i) for i, value in enumerate(values)]
+        cohort = [clients.ClientInputs.of(value, i) for i, value in enumerate(values)]
+        inputs = [client for client in cohort if client.uploads]
         leaves = tensorflow_part.flatten(state, self._state_type)
         with _measured(seconds, "server_update"):
             broadcast = server("prepare", leaves)
-        secure_sum = self._protocol.start(self._slots.segments(len(inputs)))
+        with _measured(seconds, "secure_sum"):
+            secure_sum = self._start(cohort, setting)
         work = client_round.ClientRound(inputs, self._client_type, setting, self._slots, secure_sum)
         accumulated = None
         with _measured(seconds, "client_work"):
@@ -107,7 +113,20 @@ class Rounds:
         metrics = {f"seconds/{name}": value for name, value in seconds.items()}
         for name, value in work.metrics().items():
             metrics[name] = metrics.get(name, 0) + value
-        return tensorflow_part.pack(result, self._result_type), metrics | self._sizes()
+        metrics |= self._sizes() | secure_sum.metrics()
+        return tensorflow_part.pack(result, self._result_type), metrics
+
+    def _start(self, cohort: Sequence[clients.ClientInputs], setting: client_round.Setting):
+        """Begins the secure sum; a process without one needs none."""
+        if not self._slots.length:
+            return plain.build(plain.Hparams()).start([], {})
+        drops = {client.client: client.drops for client in cohort}
+        if len(drops) < len(cohort):
+            raise ValueError(
+                "two clients of a round have one name; secure sums need distinct ones."
+            )
+        seed = None if setting.secure_seed is None else (setting.secure_seed, setting.round_num)
+        return self._protocol.start(self._slots.segments(len(cohort)), drops, seed=seed)
 
     def _sizes(self) -> dict[str, float]:
         types = self._form.prepare.type_signature.result, self._form.work.type_signature.result

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_experiments.runtime import sessions, tensorflow_part
-from tff_experiments.secure_sum import plain
+from tff_experiments.secure_sum import vectors
 
-MAX_BITS = 62  # As in TFF's test context: values and sums are int64.
+MAX_BITS = vectors.MAX_BITS  # As in TFF's test context: values and sums are int64.
 
 
 class SecureSlots:
@@ -49,21 +49,24 @@ class SecureSlots:
         self._moduli = [0] * len(self._largest) + [int(np.max(value)) for value in moduli]
         self._largest += [int(np.max(value)) - 1 for value in moduli]
 
-    def segments(self, num_clients: int) -> list[plain.Segment]:
-        """The vector's layout in a round with so many clients; a sum never wraps by itself.
+    def segments(self, num_clients: int) -> list[vectors.Segment]:
+        """The vector's layout in a round with so many clients.
+
+        A sum that has no modulus of its own gets the least power of two above it: it never wraps,
+        and nothing beside it is revealed.
 
         Raises:
             ValueError: A sum does not fit MAX_BITS.
         """
         segments = []
         for size, largest, own in zip(self._sizes, self._largest, self._moduli, strict=True):
-            modulus = own or largest * num_clients + 1
-            if modulus > 2**MAX_BITS:
+            bits = (largest * num_clients).bit_length()
+            if not own and bits > MAX_BITS:
                 raise ValueError(
                     f"a secure sum of {num_clients} values up to {largest} does not fit "
                     f"{MAX_BITS} bits; use fewer bits or fewer clients."
                 )
-            segments.append(plain.Segment(size, modulus))
+            segments.append(vectors.Segment(size, own or 2**bits))
         return segments
 
     def vector(self, leaves: Sequence[np.ndarray]) -> np.ndarray:
@@ -86,8 +89,18 @@ class SecureSlots:
         return np.concatenate(parts)
 
     def leaves(self, vector: np.ndarray) -> list[np.ndarray]:
-        """The sums of the slots' leaves from the sum of the vectors."""
+        """The sums of the slots' leaves from the sum of the vectors.
+
+        Raises:
+            ValueError: A sum does not fit its type.
+        """
         parts = np.split(vector, np.cumsum(self._sizes)[:-1]) if self._sizes else []
+        for part, leaf in zip(parts, self._leaves, strict=True):
+            if part.size and part.max() > np.iinfo(leaf.dtype).max:
+                raise ValueError(
+                    f"a secure sum is {part.max()}, more than its type {leaf.dtype} holds; use "
+                    f"fewer bits or fewer clients."
+                )
         pairs = zip(parts, self._leaves, strict=True)
         return [part.astype(leaf.dtype).reshape(leaf.shape) for part, leaf in pairs]
 

@@ -49,6 +49,10 @@ class Plain:
 
     is_secure = False
 
+    def check(self, num_clients: int) -> None:
+        """Takes any number of clients."""
+        del num_clients
+
     def start(
         self,
         segments: Sequence[vectors.Segment],

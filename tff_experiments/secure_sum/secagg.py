@@ -54,6 +54,10 @@ class SecAgg:
         """Takes the knobs."""
         self._hparams = hparams
 
+    def check(self, num_clients: int) -> None:
+        """Takes any number of clients: the threshold follows."""
+        del num_clients
+
     def start(
         self,
         segments: Sequence[vectors.Segment],

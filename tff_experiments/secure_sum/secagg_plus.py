@@ -60,6 +60,10 @@ class SecAggPlus:
         """Takes the knobs."""
         self._hparams = hparams
 
+    def check(self, num_clients: int) -> None:
+        """Raises ValueError where no graph serves so few clients."""
+        self.parameters(num_clients)
+
     def parameters(self, num_clients: int) -> graph.Parameters:
         """Degree and threshold for so many clients; ValueError where no graph serves."""
         return graph.parameters(
