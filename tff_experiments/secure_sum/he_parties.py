@@ -1,0 +1,220 @@
+"""Who takes part in a sum under homomorphic encryption with one key.
+
+    key holder   makes the keys; signs the public one
+    client       checks the signature; encrypts its limbs, a chunk at a time
+    server       adds ciphertexts; has no key that decrypts
+    key holder   decrypts the one sum that it is asked for, if it is over enough clients
+
+They exchange bytes. A scheme is an object that knows parameters and no keys:
+
+    slots, num_limbs
+    generate() -> (secret, public key as bytes)
+    encryptor(public) -> a function: limbs, int64 [slots or fewer] -> ciphertext as bytes
+    load(ciphertext as bytes) -> a sum of one; ProtocolError where it is no fresh ciphertext
+    add(total, other): in place; save(total) -> bytes
+    load_sum(bytes) -> a sum; decrypt(secret, sum) -> limbs, int64 [slots]
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from tff_experiments.secure_sum import he_limbs, keys, messages, stages, vectors
+from tff_experiments.secure_sum.messages import check
+from tff_experiments.secure_sum.stages import ADVERTISE, UNMASK, UPLOAD
+
+CHUNK = 16
+"""Ciphertexts of a message."""
+
+
+class Config(NamedTuple):
+    """Public, and the same for all parties.
+
+    Attributes:
+        num_clients: Clients are numbered from 1 to this.
+        threshold: Fewest clients in a sum that is opened.
+        session: 16 bytes, another for each round.
+        layout: Of vectors.
+        limbs: How they are cut.
+        scheme: See above.
+    """
+
+    num_clients: int
+    threshold: int
+    session: bytes
+    layout: vectors.Layout
+    limbs: he_limbs.Limbs
+    scheme: Any
+
+    @property
+    def num_ciphertexts(self) -> int:
+        """Of a vector."""
+        return -(-self.limbs.length // self.scheme.slots)
+
+    @property
+    def chunks(self) -> list[range]:
+        """Numbers of the ciphertexts of each message; at least one message, be it empty."""
+        count = self.num_ciphertexts
+        return [range(i, min(i + CHUNK, count)) for i in range(0, max(count, 1), CHUNK)]
+
+
+def key_statement(session: bytes, public: bytes) -> bytes:
+    """This is the public key of this session."""
+    return b"tff-experiments/he_key/" + session + public
+
+
+class Client:
+    """One client in one session."""
+
+    def __init__(self, config: Config, verification_key: ed25519.Ed25519PublicKey):
+        """Takes the key holder's verification key, from somebody other than the server."""
+        self._config, self._verification_key = config, verification_key
+        self._encrypt = None
+
+    def take_key(self, message: bytes) -> None:
+        """Takes the public key.
+
+        Raises:
+            ProtocolError: It is not the key holder's of this session.
+        """
+        body = messages.decode(message, ADVERTISE, self._config.session)
+        check(isinstance(body, list) and len(body) == 2, "a key is [public key, signature].")
+        check(all(isinstance(part, bytes) for part in body), "a key and its signature are bytes.")
+        public, signature = body
+        keys.verify(self._verification_key, signature, key_statement(self._config.session, public))
+        self._encrypt = self._config.scheme.encryptor(public)
+
+    def upload(self, vector: np.ndarray) -> Iterator[bytes]:
+        """Encrypts a vector, int64 [length]: message after message, once."""
+        check(self._encrypt is not None, "this client has no key to encrypt with.")
+        encrypt, self._encrypt = self._encrypt, None
+        limbs, slots = self._config.limbs.split(vector), self._config.scheme.slots
+        for i, chunk in enumerate(self._config.chunks):
+            texts = [encrypt(limbs[j * slots : (j + 1) * slots]) for j in chunk]
+            yield messages.encode(UPLOAD, self._config.session, [i, texts])
+
+
+class Server:
+    """The server in one session. Beside the sum it holds what one client sent so far."""
+
+    def __init__(self, config: Config):
+        """Starts with no sum."""
+        self._config = config
+        self._sum: list[Any] = []
+        self._sender, self._received, self._num_chunks = 0, [], 0
+        self.survivors: list[int] = []
+
+    def receive(self, number: int, message: bytes) -> None:
+        """Takes a client's next ciphertexts; with its last ones it is in the sum.
+
+        Raises:
+            ProtocolError: These are none; the client is left out unless it is in the sum already.
+        """
+        if number != self._sender:
+            self._sender, self._received, self._num_chunks = number, [], 0
+        try:
+            check(number not in self.survivors, "this client is in the sum already.")
+            body = messages.decode(message, UPLOAD, self._config.session)
+            self._received += self._read(body)
+            self._num_chunks += 1
+        except stages.ProtocolError:
+            # What is missing now keeps the client from being complete.
+            self._received, self._num_chunks = [], len(self._config.chunks)
+            raise
+        if self._num_chunks == len(self._config.chunks):
+            self._add(number)
+
+    def questions(self) -> Iterator[bytes]:
+        """The sum for the key holder, message after message.
+
+        Raises:
+            AbortedError: Too few clients are in it.
+        """
+        stages.check_enough("uploaded", len(self.survivors), self._config.threshold)
+        scheme, clients = self._config.scheme, sorted(self.survivors)
+        for i, chunk in enumerate(self._config.chunks):
+            texts = [scheme.save(self._sum[j]) for j in chunk]
+            yield messages.encode(UNMASK, self._config.session, [i, clients, texts])
+
+    def read_sum(self, message: bytes) -> np.ndarray:
+        """The key holder's answer, int64 [length]; ProtocolError where it is none."""
+        body = messages.decode(message, UNMASK, self._config.session)
+        try:
+            return self._config.layout.vector(self._config.layout.unpack(body))
+        except (TypeError, ValueError) as error:
+            raise stages.ProtocolError("the key holder's answer is no vector.") from error
+
+    def _read(self, body: Any) -> list[Any]:
+        check(self._num_chunks < len(self._config.chunks), "the client sent what is no upload.")
+        check(isinstance(body, list) and len(body) == 2, "an upload is [number, ciphertexts].")
+        check(body[0] == self._num_chunks, "ciphertexts are missing, or came twice.")
+        texts = read_texts(body[1], len(self._config.chunks[self._num_chunks]))
+        return [self._config.scheme.load(text) for text in texts]
+
+    def _add(self, number: int) -> None:
+        received, self._received = self._received, []
+        if not self.survivors:
+            self._sum = received
+        else:
+            for total, other in zip(self._sum, received, strict=True):
+                self._config.scheme.add(total, other)
+        self.survivors.append(number)
+
+
+class KeyHolder:
+    """Who can decrypt, in one session: it opens one sum."""
+
+    def __init__(self, config: Config, signing_key: ed25519.Ed25519PrivateKey):
+        """Makes the keys."""
+        self._config, self._signing_key = config, signing_key
+        self._secret, self._public = config.scheme.generate()
+        self._limbs: list[np.ndarray] = [np.zeros(0, np.int64)]
+        self._next, self._clients = 0, None
+
+    def public_key(self) -> bytes:
+        """The public key, signed."""
+        statement = key_statement(self._config.session, self._public)
+        body = [self._public, self._signing_key.sign(statement)]
+        return messages.encode(ADVERTISE, self._config.session, body)
+
+    def decrypt(self, message: bytes) -> bytes:
+        """Decrypts a message's part of the sum; the answer to the last one is the sum.
+
+        The number of clients is what the server says: this guards against its mistakes, not lies.
+
+        Raises:
+            ProtocolError: The message is none, or not the next one, or the sum is not over enough
+                clients, or it was altered.
+        """
+        body = messages.decode(message, UNMASK, self._config.session)
+        chunks, scheme = self._config.chunks, self._config.scheme
+        check(isinstance(body, list) and len(body) == 3, "a part is [number, clients, sums].")
+        check(self._next < len(chunks), "one sum of the session was opened already.")
+        check(body[0] == self._next, "a part of the sum is missing, or came twice.")
+        self._check_clients(messages.numbers(body[1]))
+        for text in read_texts(body[2], len(chunks[self._next])):
+            self._limbs.append(scheme.decrypt(self._secret, scheme.load_sum(text)))
+        self._next += 1
+        return self._answer() if self._next == len(chunks) else b""
+
+    def _check_clients(self, clients: list[int]) -> None:
+        check(max(clients, default=0) <= self._config.num_clients, "an unknown client.")
+        check(len(clients) >= self._config.threshold, "too few clients are in the sum.")
+        check(self._clients in (None, clients), "the parts are of different clients.")
+        self._clients = clients
+
+    def _answer(self) -> bytes:
+        limbs = np.concatenate(self._limbs)[: self._config.limbs.length]
+        # Nothing of the session may be used again.
+        del self._secret, self._limbs
+        words = self._config.limbs.join(limbs, len(self._clients))
+        return messages.encode(UNMASK, self._config.session, self._config.layout.pack(words))
+
+
+def read_texts(body: Any, number: int) -> list[bytes]:
+    """Checks that these are so many byte strings."""
+    check(isinstance(body, list) and len(body) == number, f"{number} ciphertexts were expected.")
+    check(all(isinstance(text, bytes) for text in body), "a ciphertext is bytes.")
+    return body

@@ -1,0 +1,202 @@
+"""Clients, server and key holder of one session in one process, which exchange nothing but bytes.
+
+A client that drops before it uploads is not in the sum; whatever becomes of it later does not
+matter, as the key holder needs no client. Clients upload one after another: neither a client nor
+the server holds more than one client's ciphertexts beside the sum.
+
+Simulated are: the network (an in-memory transport that counts), the machines, who drops out when
+(given), and how clients come to know the key holder's verification key. Channels are taken to be
+authentic, as TLS makes them: the sum of ciphertexts that somebody altered and that are still
+ciphertexts is wrong, seen only where no clients have such a sum. The cryptography is not simulated.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tff_experiments.secure_sum import he_limbs, he_parties, keys, stages, transport, vectors
+from tff_experiments.secure_sum.stages import ADVERTISE, UNMASK, UPLOAD
+
+KEY_HOLDER = -1
+"""Its number among server and clients."""
+
+
+class Round:
+    """One sum under homomorphic encryption. Inputs may be added from several threads."""
+
+    def __init__(
+        self,
+        config: he_parties.Config,
+        drops: Mapping[str, str],
+        *,
+        random_bytes: keys.RandomBytes = keys.system_random,
+        tamper: transport.Tamper | None = None,
+    ):
+        """Makes the keys and hands the public one out.
+
+        Args:
+            config: The session's.
+            drops: Client -> the stage at which it drops, "" if it stays.
+            random_bytes: Where the key holder's signing key comes from.
+            tamper: See `transport.Transport`.
+
+        Raises:
+            AbortedError: Too few clients are left.
+        """
+        self._config = config
+        self._numbers = {name: i for i, name in enumerate(drops, 1)}
+        self._steps = [stages.first_missing(stage) for stage in drops.values()]
+        self.transport = transport.Transport(tamper)
+        self.server = he_parties.Server(config)
+        self.refusals: dict[int, str] = {}
+        self.seconds = dict.fromkeys([transport.SERVER, KEY_HOLDER, *self._numbers.values()], 0.0)
+        self._uploading = threading.Lock()
+        signing_key = keys.signing_key(random_bytes)
+        verification_key = signing_key.public_key()
+        self._clients = {
+            i: he_parties.Client(config, verification_key) for i in self._numbers.values()
+        }
+        self.key_holder = self._work(KEY_HOLDER, lambda: he_parties.KeyHolder(config, signing_key))
+        self._advertise()
+
+    def add(self, name: str, vector: np.ndarray) -> None:
+        """Has a client encrypt and upload its vector, int64 [length], unless it has dropped.
+
+        Raises:
+            ValueError: The vector does not fit.
+        """
+        self._config.layout.check(vector)
+        number = self._numbers[name]
+        if not self._is_there(number, UPLOAD):
+            return
+        with self._uploading:
+            parts = self._clients[number].upload(vector)
+            # A client that was refused sends no more.
+            while self._is_there(number, UPLOAD):
+                part = self._try(number, number, lambda: next(parts, None))
+                if part is None:
+                    return
+                for arrived in self.transport.send(UPLOAD, number, transport.SERVER, part):
+                    receive = lambda arrived=arrived: self.server.receive(number, arrived)
+                    self._try(number, transport.SERVER, receive)
+
+    def finish(self) -> np.ndarray:
+        """Opens the sum of the vectors that were uploaded, int64 [length].
+
+        Raises:
+            AbortedError: Too few clients are left.
+            ProtocolError: What came from the server or from the key holder is not as it must be.
+        """
+        self._check_enough("uploaded", len(self.server.survivors))
+        questions, answer = self.server.questions(), b""
+        while (question := self._work(transport.SERVER, lambda: next(questions, None))) is not None:
+            for arrived in self.transport.send(UNMASK, transport.SERVER, KEY_HOLDER, question):
+                answer = self._work(
+                    KEY_HOLDER, lambda arrived=arrived: self.key_holder.decrypt(arrived)
+                )
+        for arrived in self.transport.send(UNMASK, KEY_HOLDER, transport.SERVER, answer):
+            return self._work(
+                transport.SERVER, lambda arrived=arrived: self.server.read_sum(arrived)
+            )
+        raise stages.ProtocolError("the key holder's answer did not arrive.")
+
+    def metrics(self) -> dict[str, float]:
+        """Clients in the sum; bytes and CPU seconds a client (means), at server and key holder."""
+        numbers = self._numbers.values()
+        mean = lambda values: sum(values.get(i, 0) for i in numbers) / max(len(numbers), 1)
+        return {
+            "secure_sum/clients": len(numbers),
+            "secure_sum/survivors": len(self.server.survivors),
+            "secure_sum/refusals": len(self.refusals),
+            "secure_sum/upload_bytes_per_client": mean(self.transport.upload_bytes),
+            "secure_sum/download_bytes_per_client": mean(self.transport.download_bytes),
+            "secure_sum/seconds_per_client": mean(self.seconds),
+            "secure_sum/server_seconds": self.seconds[transport.SERVER],
+            "secure_sum/key_holder_seconds": self.seconds[KEY_HOLDER],
+        }
+
+    def _advertise(self) -> None:
+        """The key holder's public key goes to the server, which hands it to the clients."""
+        key = self._work(KEY_HOLDER, self.key_holder.public_key)
+        for arrived in self.transport.send(ADVERTISE, KEY_HOLDER, transport.SERVER, key):
+            for number in self._numbers.values():
+                if self._is_there(number, ADVERTISE):
+                    self._hand_out(number, arrived)
+        there = [i for i in self._numbers.values() if self._is_there(i, ADVERTISE)]
+        self._check_enough("took the key", len(there))
+
+    def _hand_out(self, number: int, key: bytes) -> None:
+        for arrived in self.transport.send(ADVERTISE, transport.SERVER, number, key):
+            take = lambda arrived=arrived: self._clients[number].take_key(arrived)
+            self._try(number, number, take)
+
+    def _is_there(self, number: int, step: int) -> bool:
+        return step < self._steps[number - 1] and number not in self.refusals
+
+    def _check_enough(self, step: str, have: int) -> None:
+        try:
+            stages.check_enough(step, have, self._config.threshold)
+        except stages.AbortedError as error:
+            error.metrics = self.metrics()
+            raise
+
+    def _try(self, client: int, party: int, work):
+        """Does a party's work for a client, which is left out if the protocol was broken."""
+        try:
+            return self._work(party, work)
+        except stages.ProtocolError as error:
+            self.refusals[client] = str(error)
+            return None
+
+    def _work(self, party: int, work):
+        start = time.thread_time()
+        try:
+            return work()
+        finally:
+            self.seconds[party] += time.thread_time() - start
+
+
+def threshold(fraction: float, num_clients: int) -> int:
+    """Fewest clients in a sum that is opened: a sum of one is that client's vector."""
+    return max(2, math.ceil(fraction * num_clients) if fraction else num_clients // 2 + 1)
+
+
+def check_fraction(fraction: float) -> None:
+    """Raises ValueError unless it is a threshold's."""
+    if fraction and not 0 < fraction <= 1:
+        raise ValueError(f"threshold must be in (0, 1], or 0 to choose it, got {fraction}.")
+
+
+def check_clients(num_clients: int) -> None:
+    """Raises ValueError where a sum would be one client's vector."""
+    if num_clients < 2:
+        raise ValueError(
+            f"a sum of {num_clients} clients is one client's vector; take at least 2 a round."
+        )
+
+
+def config(
+    segments: Sequence[vectors.Segment],
+    num_clients: int,
+    *,
+    fraction: float,
+    session: bytes,
+    choose,
+) -> he_parties.Config:
+    """The public part of a session.
+
+    Args:
+        segments: Of vectors.
+        num_clients: That take part.
+        fraction: That must be left, 0 for more than half.
+        session: 16 bytes.
+        choose: (layout, number of clients) -> (largest value of a limb, scheme).
+    """
+    layout = vectors.Layout(segments)
+    capacity, scheme = choose(layout, max(num_clients, 1))
+    least = threshold(fraction, num_clients)
+    limbs = he_limbs.Limbs(layout, capacity)
+    return he_parties.Config(num_clients, least, session, layout, limbs, scheme)
