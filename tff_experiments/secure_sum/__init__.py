@@ -10,6 +10,13 @@ A protocol knows vectors of integers, one per client, and moduli; it knows nothi
 nothing of TensorFlow.
 """
 
-from tff_experiments.secure_sum import bfv, plain, secagg, secagg_plus
+from tff_experiments.secure_sum import bfv, ckks, paillier, plain, secagg, secagg_plus
 
-BY_NAME = {"plain": plain, "secagg": secagg, "secagg_plus": secagg_plus, "bfv": bfv}
+BY_NAME = {
+    "plain": plain,
+    "secagg": secagg,
+    "secagg_plus": secagg_plus,
+    "bfv": bfv,
+    "ckks": ckks,
+    "paillier": paillier,
+}
