@@ -93,11 +93,12 @@ class Client:
         self._check_enough(len(self._sealed), "shared their keys")
         words = self._layout.words(vector)
         session, me = self._config.session, self.number
-        masks.add(words, self._layout, self_mask_key(self._config, me, self._seed), sign=1)
+        signed_keys = [(self_mask_key(self._config, me, self._seed), 1)]
         for v in self._sealed:
             secret = keys.agree(self._masking, self._public[v])
             key = keys.derive(secret, b"pair", session, min(me, v), max(me, v))
-            masks.add(words, self._layout, key, sign=1 if me > v else -1)
+            signed_keys.append((key, 1 if me > v else -1))
+        masks.add_all(words, self._layout, signed_keys)
         return self._reply(UPLOAD, self._layout.pack(words))
 
     def sign_survivors(self, message: bytes) -> bytes:

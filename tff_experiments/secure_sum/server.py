@@ -132,11 +132,12 @@ class Server:
         alive = sorted(self._uploaded)
         seeds = self._open(alive, self._seed_shares)
         secrets = self._open(dropped, self._key_shares)
-        for v, seed in zip(alive, seeds, strict=True):
-            key = client.self_mask_key(self._config, v, seed)
-            masks.add(self._sum, self._layout, key, sign=-1)
+        pairs = zip(alive, seeds, strict=True)
+        own = [(client.self_mask_key(self._config, v, seed), -1) for v, seed in pairs]
+        masks.add_all(self._sum, self._layout, own)
+        public = {v: client.masking_key(self._public[v]) for v in [*alive, *dropped]}
         for u, secret in zip(dropped, secrets, strict=True):
-            self._remove_pair_masks(u, secret)
+            masks.add_all(self._sum, self._layout, self._pair_masks(u, secret, public))
         return self._layout.vector(self._sum)
 
     def _take_keys(self, sender: int, body) -> None:
@@ -232,15 +233,13 @@ class Server:
         points = np.array([[holder for holder, _ in row] for row in chosen])
         return shamir.reconstruct(points, [[share for _, share in row] for row in chosen])
 
-    def _remove_pair_masks(self, dropped: int, secret: bytes) -> None:
+    def _pair_masks(self, dropped: int, secret: bytes, public) -> list[tuple[bytes, int]]:
+        """What takes a dropped client's masks off: keys and signs, for `masks.add_all`."""
         private = keys.private_key(lambda _: secret)
-        public = private.public_key().public_bytes_raw()
-        messages.check(
-            public == client.masking_key(self._public[dropped]).public_bytes_raw(),
-            "a masking key was altered.",
-        )
-        session = self._config.session
+        messages.check(private.public_key() == public[dropped], "a masking key was altered.")
+        session, signed_keys = self._config.session, []
         for v in self._masked_with(dropped):
-            shared = keys.agree(private, client.masking_key(self._public[v]))
+            shared = keys.agree(private, public[v])
             key = keys.derive(shared, b"pair", session, min(v, dropped), max(v, dropped))
-            masks.add(self._sum, self._layout, key, sign=-1 if v > dropped else 1)
+            signed_keys.append((key, -1 if v > dropped else 1))
+        return signed_keys
