@@ -206,8 +206,8 @@ class Client:
     def _split(self, holders: list[int]) -> dict[int, bytes]:
         """A share of the seed and one of the masking key, joined, for each holder."""
         points, threshold = np.array(holders), self._config.threshold
-        split = lambda secret: shamir.split(secret, points, threshold, self._random)
-        pairs = zip(split(self._seed), split(self._masking_secret), strict=True)
+        both = self._seed, self._masking_secret
+        pairs = zip(*shamir.split_all(both, points, threshold, self._random), strict=True)
         del self._masking_secret
         return {holder: b"".join(pair) for holder, pair in zip(holders, pairs, strict=True)}
 
