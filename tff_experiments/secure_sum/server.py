@@ -44,7 +44,8 @@ class Server:
         self._messages: dict[int, bytes] = {}
         self._public: dict[int, bytes] = {}
         self._neighbours: dict[int, list[int]] = {}
-        self._sealed: dict[int, dict[int, bytes]] = defaultdict(dict)
+        # Sender -> its table of sealed shares; once all are there, holder -> a table for it.
+        self._sealed: dict[int, messages.Table] = {}
         self._shared: set[int] = set()
         self._sum = layout.zeros()
         self._uploaded: set[int] = set()
@@ -91,6 +92,8 @@ class Server:
         """Ends a step's collection; raises AbortedError where too few took it."""
         if step == ADVERTISE:
             self._close_advertising()
+        if step == SHARE:
+            self._sealed = messages.by_recipient(self._sealed, client.SEALED_SIZE)
         took = {
             ADVERTISE: self._public,
             SHARE: self._shared,
@@ -108,7 +111,7 @@ class Server:
     def message(self, recipient: int) -> bytes:
         """What a client gets at the present step."""
         if self._step == UPLOAD:
-            sealed = messages.table(self._sealed.pop(recipient, {}))
+            sealed = self._sealed.pop(recipient, messages.table({}))
             return messages.encode(UPLOAD, self._config.session, sealed)
         # In the complete graph all get the same.
         about = recipient if self._config.degree else _EVERYBODY
@@ -160,14 +163,12 @@ class Server:
         return messages.table({v: self._public[v] for v in near})
 
     def _take_shares(self, sender: int, body) -> None:
-        sealed = messages.read_table(body, client.SEALED_SIZE)
+        holders = messages.check_table(body, client.SEALED_SIZE)
         messages.check(sender not in self._shared, "shares came twice.")
-        messages.check(
-            sealed.keys() == set(self._neighbours[sender]), "shares must go to the neighbours."
-        )
+        near = self._neighbours[sender]
+        messages.check(holders == near, "shares must go to the neighbours.")
         self._shared.add(sender)
-        for holder, text in sealed.items():
-            self._sealed[holder][sender] = text
+        self._sealed[sender] = body
 
     def _take_input(self, sender: int, body) -> None:
         messages.check(sender in self._shared, "an input of a client that shared no keys.")
