@@ -110,7 +110,8 @@ def _title(store: secure_sum_rows.Rows, found) -> str:
         f"Up to n = {real} all clients do all their work and the sum is checked; above, {sampled} "
         "do and are timed, **the others are stand-ins: their vectors are not masked, so that the "
         "sum is garbage**, and they verify nothing, but the server does all its work. Where "
-        "seconds go: counts times what one costs alone, in the same run.",
+        "seconds go: counts times what one costs alone, in the same run; the rest is messages and "
+        "Python between the parts.",
     ]
     sentences += secure_sum_goals.expansion(found)
     sentences.append(secure_sum_goals.mask())

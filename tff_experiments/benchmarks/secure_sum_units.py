@@ -77,7 +77,7 @@ def phases(work: Work, units: Units, server_seconds: float) -> dict[str, float]:
         "uploads": work.seeds * units.upload,
         "reconstruction": units.reconstruction,
     }
-    return {**known, "rest (routing)": server_seconds - sum(known.values())}
+    return {**known, "routing and rest": server_seconds - sum(known.values())}
 
 
 def keystream(size: int):
