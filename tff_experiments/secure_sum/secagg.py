@@ -22,7 +22,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from tff_experiments.secure_sum import keys, simulation, statements, vectors
+from tff_experiments.secure_sum import client, keys, simulation, statements, vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +65,7 @@ class SecAgg:
         *,
         seed: tuple[int, int] | None = None,
         tamper=None,
+        make_client=client.Client,
     ) -> simulation.Round:
         """Begins a round.
 
@@ -74,6 +75,7 @@ class SecAgg:
             seed: (seed, round) of a repeatable simulation, which is not secret; None draws from
                 the operating system.
             tamper: See `transport.Transport`.
+            make_client: See `simulation.Round`.
 
         Raises:
             AbortedError: Too few clients are left.
@@ -86,7 +88,9 @@ class SecAgg:
             session=source(seed, 0)(keys.SESSION_SIZE),
         )
         randoms = lambda number: source(seed, number)
-        return simulation.Round(config, segments, drops, randoms=randoms, tamper=tamper)
+        return simulation.Round(
+            config, segments, drops, randoms=randoms, tamper=tamper, make_client=make_client
+        )
 
 
 def source(seed: tuple[int, int] | None, party: int) -> keys.RandomBytes:

@@ -24,7 +24,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tff_experiments.secure_sum import graph, keys, secagg, simulation, stages, statements, vectors
+from tff_experiments.secure_sum import (
+    client,
+    graph,
+    keys,
+    secagg,
+    simulation,
+    stages,
+    statements,
+    vectors,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +91,7 @@ class SecAggPlus:
         *,
         seed: tuple[int, int] | None = None,
         tamper=None,
+        make_client=client.Client,
     ) -> simulation.Round:
         """Begins a round; see `secagg.SecAgg.start`.
 
@@ -107,6 +117,7 @@ class SecAggPlus:
             randoms=lambda number: secagg.source(seed, number),
             permutation=permutation(len(drops), random_bytes),
             tamper=tamper,
+            make_client=make_client,
         )
 
 

@@ -44,7 +44,8 @@ class Server:
         self._messages: dict[int, bytes] = {}
         self._public: dict[int, bytes] = {}
         self._neighbours: dict[int, list[int]] = {}
-        self._sealed: dict[int, dict[int, bytes]] = defaultdict(dict)
+        # Sender -> its table of sealed shares; once all are there, holder -> a table for it.
+        self._sealed: dict[int, messages.Table] = {}
         self._shared: set[int] = set()
         self._sum = layout.zeros()
         self._uploaded: set[int] = set()
@@ -91,6 +92,8 @@ class Server:
         """Ends a step's collection; raises AbortedError where too few took it."""
         if step == ADVERTISE:
             self._close_advertising()
+        if step == SHARE:
+            self._sealed = messages.by_recipient(self._sealed, client.SEALED_SIZE)
         took = {
             ADVERTISE: self._public,
             SHARE: self._shared,
@@ -108,7 +111,7 @@ class Server:
     def message(self, recipient: int) -> bytes:
         """What a client gets at the present step."""
         if self._step == UPLOAD:
-            sealed = messages.table(self._sealed.pop(recipient, {}))
+            sealed = self._sealed.pop(recipient, messages.table({}))
             return messages.encode(UPLOAD, self._config.session, sealed)
         # In the complete graph all get the same.
         about = recipient if self._config.degree else _EVERYBODY
@@ -132,11 +135,12 @@ class Server:
         alive = sorted(self._uploaded)
         seeds = self._open(alive, self._seed_shares)
         secrets = self._open(dropped, self._key_shares)
-        for v, seed in zip(alive, seeds, strict=True):
-            key = client.self_mask_key(self._config, v, seed)
-            masks.add(self._sum, self._layout, key, sign=-1)
+        pairs = zip(alive, seeds, strict=True)
+        own = [(client.self_mask_key(self._config, v, seed), -1) for v, seed in pairs]
+        masks.add_all(self._sum, self._layout, own)
+        public = {v: client.masking_key(self._public[v]) for v in [*alive, *dropped]}
         for u, secret in zip(dropped, secrets, strict=True):
-            self._remove_pair_masks(u, secret)
+            masks.add_all(self._sum, self._layout, self._pair_masks(u, secret, public))
         return self._layout.vector(self._sum)
 
     def _take_keys(self, sender: int, body) -> None:
@@ -159,14 +163,12 @@ class Server:
         return messages.table({v: self._public[v] for v in near})
 
     def _take_shares(self, sender: int, body) -> None:
-        sealed = messages.read_table(body, client.SEALED_SIZE)
+        holders = messages.check_table(body, client.SEALED_SIZE)
         messages.check(sender not in self._shared, "shares came twice.")
-        messages.check(
-            sealed.keys() == set(self._neighbours[sender]), "shares must go to the neighbours."
-        )
+        near = self._neighbours[sender]
+        messages.check(holders == near, "shares must go to the neighbours.")
         self._shared.add(sender)
-        for holder, text in sealed.items():
-            self._sealed[holder][sender] = text
+        self._sealed[sender] = body
 
     def _take_input(self, sender: int, body) -> None:
         messages.check(sender in self._shared, "an input of a client that shared no keys.")
@@ -232,15 +234,13 @@ class Server:
         points = np.array([[holder for holder, _ in row] for row in chosen])
         return shamir.reconstruct(points, [[share for _, share in row] for row in chosen])
 
-    def _remove_pair_masks(self, dropped: int, secret: bytes) -> None:
+    def _pair_masks(self, dropped: int, secret: bytes, public) -> list[tuple[bytes, int]]:
+        """What takes a dropped client's masks off: keys and signs, for `masks.add_all`."""
         private = keys.private_key(lambda _: secret)
-        public = private.public_key().public_bytes_raw()
-        messages.check(
-            public == client.masking_key(self._public[dropped]).public_bytes_raw(),
-            "a masking key was altered.",
-        )
-        session = self._config.session
+        messages.check(private.public_key() == public[dropped], "a masking key was altered.")
+        session, signed_keys = self._config.session, []
         for v in self._masked_with(dropped):
-            shared = keys.agree(private, client.masking_key(self._public[v]))
+            shared = keys.agree(private, public[v])
             key = keys.derive(shared, b"pair", session, min(v, dropped), max(v, dropped))
-            masks.add(self._sum, self._layout, key, sign=-1 if v > dropped else 1)
+            signed_keys.append((key, -1 if v > dropped else 1))
+        return signed_keys

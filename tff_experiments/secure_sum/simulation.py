@@ -27,6 +27,7 @@ class Round:
         randoms: Callable[[int], keys.RandomBytes],
         permutation: Sequence[int] = (),
         tamper: transport.Tamper | None = None,
+        make_client: Callable[..., client.Client] = client.Client,
     ):
         """Lets the clients advertise and share their keys.
 
@@ -37,6 +38,7 @@ class Round:
             randoms: A client's number -> where its secrets come from.
             permutation: See `server.Server`.
             tamper: See `transport.Transport`.
+            make_client: Called as the class is; a measurement may put others in.
 
         Raises:
             AbortedError: Too few clients are left.
@@ -49,7 +51,7 @@ class Round:
             signing = {i: keys.signing_key(randoms(i)) for i in self._numbers.values()}
         directory = {i: key.public_key() for i, key in signing.items()}
         self._clients = {
-            i: client.Client(
+            i: make_client(
                 i, config, self._layout, random_bytes=randoms(i),
                 signing_key=signing.get(i), directory=directory,
             )
@@ -107,6 +109,11 @@ class Round:
     def refusals(self) -> dict[int, str]:
         """Clients that refused a message, and why."""
         return self._refusals
+
+    @property
+    def client_seconds(self) -> dict[int, float]:
+        """CPU seconds of each client."""
+        return self._client_seconds
 
     def _is_there(self, number: int, step: int) -> bool:
         return step < self._steps[number - 1] and number not in self._refusals
