@@ -44,13 +44,15 @@ class Round:
         self._layout = vectors.Layout(segments)
         self._numbers = {name: i for i, name in enumerate(drops, 1)}
         self._steps = [stages.first_missing(stage) for stage in drops.values()]
+        # One source a client: a repeatable one starts again with the same bytes.
+        sources = {i: randoms(i) for i in self._numbers.values()}
         signing = {}
         if config.active:
-            signing = {i: keys.signing_key(randoms(i)) for i in self._numbers.values()}
+            signing = {i: keys.signing_key(source) for i, source in sources.items()}
         directory = {i: key.public_key() for i, key in signing.items()}
         self._clients = {
             i: client.Client(
-                i, config, self._layout, random_bytes=randoms(i),
+                i, config, self._layout, random_bytes=sources[i],
                 signing_key=signing.get(i), directory=directory,
             )
             for i in self._numbers.values()
