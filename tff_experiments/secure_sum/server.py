@@ -147,12 +147,12 @@ class Server:
         self._public[sender] = body
 
     def _close_advertising(self) -> None:
-        clients = sorted(self._public)
-        if self._config.degree:
-            order = [i for i in self._permutation if i < len(clients)]
-            self._neighbours = graph.neighbours(clients, self._config.degree, order)
-        else:
-            self._neighbours = {u: [v for v in clients if v != u] for u in clients}
+        clients = range(1, self._config.num_clients + 1)
+        degree = self._config.degree or len(clients)
+        # Of all clients: on a graph of those that are left, the share of corrupt neighbours would
+        # be higher than `graph.parameters` counted on.
+        near = graph.neighbours(clients, degree, self._permutation or range(len(clients)))
+        self._neighbours = {u: [v for v in near[u] if v in self._public] for u in self._public}
 
     def _keys_for(self, recipient: int):
         near = recipient, *self._neighbours[recipient]
