@@ -76,6 +76,7 @@ class Server:
         Raises:
             ProtocolError: It breaks the protocol, or comes late or twice; nothing of it is kept.
         """
+        messages.check(1 <= sender <= self._config.num_clients, "a message of a stranger.")
         body = messages.decode(message, step, self._config.session)
         take = {
             ADVERTISE: self._take_keys,
@@ -89,6 +90,7 @@ class Server:
 
     def close(self, step: int) -> None:
         """Ends a step's collection; raises AbortedError where too few took it."""
+        messages.check(step == self._step, "a step ends once, and in order.")
         if step == ADVERTISE:
             self._close_advertising()
         took = {
@@ -107,6 +109,8 @@ class Server:
 
     def message(self, recipient: int) -> bytes:
         """What a client gets at the present step."""
+        messages.check(SHARE <= self._step <= UNMASK, "there is nothing to send at this step.")
+        messages.check(recipient in self._public, "a client without keys is sent nothing.")
         if self._step == UPLOAD:
             sealed = messages.table(self._sealed.pop(recipient, {}))
             return messages.encode(UPLOAD, self._config.session, sealed)
@@ -126,8 +130,10 @@ class Server:
 
         Raises:
             AbortedError: A secret lacks shares.
-            ProtocolError: Shares were altered.
+            ProtocolError: Shares were altered, or the sum was opened before.
         """
+        messages.check(self._step == stages.STAYS, "the sum is opened once, after all steps.")
+        self._step += 1
         dropped = [u for u in sorted(self._shared - self._uploaded) if self._masked_with(u)]
         alive = sorted(self._uploaded)
         seeds = self._open(alive, self._seed_shares)
@@ -159,8 +165,9 @@ class Server:
         return messages.table({v: self._public[v] for v in near})
 
     def _take_shares(self, sender: int, body) -> None:
-        sealed = messages.read_table(body, client.SEALED_SIZE)
+        messages.check(sender in self._public, "shares of a client without keys.")
         messages.check(sender not in self._shared, "shares came twice.")
+        sealed = messages.read_table(body, client.SEALED_SIZE)
         messages.check(
             sealed.keys() == set(self._neighbours[sender]), "shares must go to the neighbours."
         )
