@@ -21,6 +21,7 @@ Simulated:      network, machines and directory (see `simulation`).
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 
@@ -43,6 +44,9 @@ class Hparams:
     """2^-this: probability that a sum with no more dropouts does not open."""
 
     def __post_init__(self):
+        adversaries = get_args(graph.Adversary)
+        if self.adversary not in adversaries:
+            raise ValueError(f"adversary must be one of {adversaries}, got {self.adversary!r}.")
         for name in ("corrupt_rate", "max_dropout_rate"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
