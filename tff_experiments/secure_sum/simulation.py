@@ -89,7 +89,7 @@ class Round:
         if self._active:
             self._step(CONSISTENCY, lambda party, message: party.sign_survivors(message))
         self._step(UNMASK, lambda party, message: party.unmask(message))
-        return self._serve(self.server.sum)
+        return self._counted(self.server.sum)
 
     def metrics(self) -> dict[str, float]:
         """Clients in the sum; bytes and CPU seconds a client (means) and at the server."""
@@ -120,8 +120,11 @@ class Round:
         self._close(step)
 
     def _close(self, step: int) -> None:
+        self._counted(lambda: self.server.close(step))
+
+    def _counted(self, work):
         try:
-            self._serve(lambda: self.server.close(step))
+            return self._serve(work)
         except stages.AbortedError as error:
             error.metrics = self.metrics()
             raise
