@@ -53,9 +53,7 @@ def parameters(
     Raises:
         ValueError: No graph serves, not the complete one either.
     """
-    # Rates such as 0.1 are not exact in binary; what is rounded must be rounded against us.
-    corrupt = int(np.floor((corrupt_rate + 1e-14) * num_clients))
-    dropped = int(np.floor((dropout_rate + 1e-14) * num_clients))
+    corrupt, dropped = most(corrupt_rate, num_clients), most(dropout_rate, num_clients)
     per_client = 2.0 ** -(security_bits + 1) / max(num_clients, 1)
     for degree in range(2, num_clients - 1, 2):
         if _log_disconnected(num_clients, degree, corrupt + dropped) >= -(
@@ -76,6 +74,12 @@ def parameters(
             f"--secure_sum=secagg."
         )
     return Parameters(degree, threshold)
+
+
+def most(rate: float, num_clients: int) -> int:
+    """At most so many clients are meant by a rate."""
+    # Rates such as 0.1 are not exact in binary; what is rounded must be rounded against us.
+    return int(np.floor((rate + 1e-14) * num_clients))
 
 
 def _threshold(degree: int, corrupt: int, adversary: Adversary) -> int:

@@ -37,7 +37,9 @@ class Hparams:
     corrupt_rate: float = 0.1
     """Fraction of clients that may collude with the server (gamma)."""
     max_dropout_rate: float = 0.1
-    """Fraction of clients that may drop out (delta); with more the round may abort."""
+    """Fraction of clients that may drop out (delta); with more before the upload the round aborts,
+    unless all clients are neighbours.
+    """
     security_bits: int = 40
     """2^-this: probability that the graph does not hide."""
     correctness_bits: int = 20
@@ -93,12 +95,16 @@ class SecAggPlus:
         except ValueError as error:
             raise stages.AbortedError(str(error)) from error
         random_bytes = secagg.source(seed, 0)
+        num_clients = len(drops)
+        # With more dropouts the graph may fall apart. The complete graph can't.
+        dropouts = graph.most(self._hparams.max_dropout_rate, num_clients)
         config = statements.Config(
-            num_clients=len(drops),
+            num_clients=num_clients,
             threshold=threshold,
             degree=degree,
             active=self._hparams.adversary == "semi_malicious",
             session=random_bytes(keys.SESSION_SIZE),
+            quorum=num_clients - dropouts if degree < num_clients - 1 else 0,
         )
         return simulation.Round(
             config,

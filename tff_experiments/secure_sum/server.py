@@ -100,8 +100,10 @@ class Server:
             CONSISTENCY: self._signers,
             UNMASK: self._unmasked,
         }
-        have = len(took[step])
-        stages.check_enough(f"were left {stages.STAGES[step][7:]}", have, self._config.threshold)
+        have, need = len(took[step]), self._config.threshold
+        if step <= UPLOAD:
+            need = max(need, self._config.quorum)
+        stages.check_enough(f"were left {stages.STAGES[step][7:]}", have, need)
         following = step + 1
         if following == CONSISTENCY and not self._config.active:
             following = UNMASK
