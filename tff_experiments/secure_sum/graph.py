@@ -15,6 +15,7 @@ and then may tell each client of other survivors, t must be such that honest nei
 for one share, and corrupt ones, who give both, do not make t of both kinds: 2 t > k + corrupt.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -31,6 +32,7 @@ class Parameters(NamedTuple):
     threshold: int  # Shares that give a secret, of `degree`.
 
 
+@functools.lru_cache(maxsize=64)  # A second for 1,000 clients, and asked for in each round.
 def parameters(
     num_clients: int,
     *,
