@@ -1,0 +1,149 @@
+"""What tests of SecAgg and SecAgg+ share: all protocols by name, and parties driven by hand."""
+
+import numpy as np
+
+from tff_experiments.secure_sum import (
+    client,
+    keys,
+    masks,
+    messages,
+    secagg,
+    secagg_plus,
+    server,
+    stages,
+    statements,
+)
+from tff_experiments.secure_sum.stages import ADVERTISE, CONSISTENCY, SHARE, UNMASK, UPLOAD
+from tff_experiments.secure_sum.vectors import Layout, Segment
+
+STEPS = (ADVERTISE, SHARE, UPLOAD, CONSISTENCY, UNMASK)
+SERVER = 0
+# Few clients, and yet a ring: of 20, 1 may be corrupt and 3 may drop out.
+SPARSE = dict(corrupt_rate=0.05, max_dropout_rate=0.15, security_bits=10, correctness_bits=10)
+PROTOCOLS = {
+    "secagg_semi_honest": secagg.build(secagg.Hparams(variant="semi_honest")),
+    "secagg_active": secagg.build(secagg.Hparams(variant="active")),
+    "secagg_plus_semi_honest": secagg_plus.build(
+        secagg_plus.Hparams(adversary="semi_honest", **SPARSE)
+    ),
+    "secagg_plus_semi_malicious": secagg_plus.build(
+        secagg_plus.Hparams(adversary="semi_malicious", **SPARSE)
+    ),
+}
+ACTIVE = ("secagg_active", "secagg_plus_semi_malicious")
+
+
+def names(count):
+    return [f"client{i}" for i in range(1, count + 1)]
+
+
+def draw(segments, rng):
+    """A vector: entries below their modulus."""
+    parts = [rng.integers(0, modulus, length, np.int64) for length, modulus in segments]
+    return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def python_sum(vectors, segments):
+    """The sum modulo each segment's number, in Python's integers."""
+    moduli = [modulus for length, modulus in segments for _ in range(length)]
+    columns = zip(*(vector.tolist() for vector in vectors), strict=True)
+    sums = [sum(column) for column in columns] if vectors else [0] * len(moduli)
+    return [total % modulus for total, modulus in zip(sums, moduli, strict=True)]
+
+
+def edit(message, change):
+    """A message with its body changed."""
+    step, session, body = messages.msgpack.unpackb(message)
+    return messages.encode(step, session, change(body))
+
+
+class Parties:
+    """Clients 1 .. n and their server, repeatable, one step at a time; all messages are kept."""
+
+    def __init__(self, num_clients, threshold, *, degree=0, active=True, seed=0, segments=None):
+        self.segments = segments or [Segment(3, 100)]
+        self.layout = Layout(self.segments)
+        source = lambda party: keys.seeded_random(seed, "parties", party)
+        session = source(0)(keys.SESSION_SIZE)
+        self.config = statements.Config(num_clients, threshold, degree, active, session)
+        sources = {i: source(i) for i in range(1, num_clients + 1)}
+        self.signing = {i: keys.signing_key(source) for i, source in sources.items()}
+        self.directory = {i: key.public_key() for i, key in self.signing.items()}
+        self.clients = {
+            i: client.Client(
+                i, self.config, self.layout, random_bytes=sources[i],
+                signing_key=self.signing[i], directory=self.directory,
+            )
+            for i in sources
+        }  # fmt: skip
+        self.server = server.Server(self.config, self.layout, range(num_clients))
+        rng = np.random.default_rng(seed)
+        self.vectors = {i: draw(self.segments, rng) for i in self.clients}
+        self.received, self.sent = {step: {} for step in STEPS}, {step: {} for step in STEPS}
+
+    def ask(self, number, step, message):
+        """A client's step."""
+        party = self.clients[number]
+        return {
+            ADVERTISE: lambda: party.advertise_keys(),
+            SHARE: lambda: party.share_keys(message),
+            UPLOAD: lambda: party.masked_input(message, self.vectors[number]),
+            CONSISTENCY: lambda: party.sign_survivors(message),
+            UNMASK: lambda: party.unmask(message),
+        }[step]()
+
+    def message(self, number, step):
+        """What the server has for a client, once made."""
+        if step != ADVERTISE and number not in self.received[step]:
+            self.received[step][number] = self.server.message(number)
+        return self.received[step].get(number)
+
+    def run(self, *steps, but=()):
+        """Steps, honestly, of all clients but some."""
+        for step in steps:
+            for i in self.clients:
+                if i not in but:
+                    self.sent[step][i] = self.ask(i, step, self.message(i, step))
+                    self.server.receive(step, i, self.sent[step][i])
+            self.server.close(step)
+        return self
+
+    def before(self, step, but=()):
+        """All that comes before a step."""
+        steps = STEPS if self.config.active else (ADVERTISE, SHARE, UPLOAD, UNMASK)
+        return self.run(*steps[: steps.index(step)], but=but)
+
+    def uploaded(self, number):
+        """A masked input's words."""
+        return self.layout.unpack(self.body(self.sent[UPLOAD][number]))
+
+    @staticmethod
+    def body(message):
+        return messages.msgpack.unpackb(message)[2]
+
+    def open_alone(self, victim, seed, secret):
+        """A client's vector from its masked input and both of its secrets."""
+        words = self.uploaded(victim)
+        key = client.self_mask_key(self.config, victim, seed)
+        masks.add(words, self.layout, key, sign=-1)
+        private = keys.private_key(lambda _: secret)
+        public = messages.read_table(
+            self.body(self.received[SHARE][victim]), client.keys_size(self.config)
+        )
+        for v in messages.read_table(self.body(self.received[UPLOAD][victim]), client.SEALED_SIZE):
+            shared = keys.agree(private, client.masking_key(public[v]))
+            low, high = sorted((v, victim))
+            key = keys.derive(shared, b"pair", self.config.session, low, high)
+            masks.add(words, self.layout, key, sign=-1 if victim > v else 1)
+        return self.layout.vector(words)
+
+
+def try_all(calls):
+    """Which of several steps end in a refusal, and the texts."""
+    refused = {}
+    for name, call in calls.items():
+        try:
+            call()
+        except (stages.ProtocolError, stages.AbortedError) as error:
+            refused[name] = str(error)
+    return refused
