@@ -199,7 +199,8 @@ class Server:
         messages.check(sender not in self._signers, "signatures came twice.")
         if self._config.degree:
             given = messages.read_table(body, keys.SIGNATURE_SIZE)
-            messages.check(given.keys() <= set(self._neighbours[sender]), "no neighbour.")
+            near = self._uploaded & set(self._neighbours[sender])
+            messages.check(given.keys() == near, "signatures must go to the neighbours in the sum.")
             for neighbour, signature in given.items():
                 self._signatures[neighbour][sender] = signature
         else:
@@ -217,10 +218,13 @@ class Server:
         messages.check(sender not in self._unmasked, "shares came twice.")
         messages.check(isinstance(body, list) and len(body) == 2, "shares are two tables.")
         seeds, masking = (messages.read_table(part, shamir.SHARE_SIZE) for part in body)
-        held = self._shared & {sender, *self._neighbours[sender]}
-        messages.check(seeds.keys() <= self._uploaded & held, "a seed of one that is gone.")
+        # In the complete graph a client holds a share of its own secrets, too.
+        own = set() if self._config.degree else {sender}
+        held = self._shared & (own | set(self._neighbours[sender]))
+        # All that it holds, so that who gives too little does not count as one that unmasked.
+        messages.check(seeds.keys() == self._uploaded & held, "not the seeds of those in the sum.")
         messages.check(
-            masking.keys() <= held - self._uploaded, "a masking key of one that is in the sum."
+            masking.keys() == held - self._uploaded, "not the masking keys of those that are gone."
         )
         self._unmasked.add(sender)
         for shares, into in ((seeds, self._seed_shares), (masking, self._key_shares)):
