@@ -1,6 +1,7 @@
 """What tests of SecAgg and SecAgg+ share: all protocols by name, and parties driven by hand."""
 
 import numpy as np
+import pytest
 
 from tff_experiments.secure_sum import (
     client,
@@ -31,6 +32,9 @@ PROTOCOLS = {
     ),
 }
 ACTIVE = ("secagg_active", "secagg_plus_semi_malicious")
+
+
+GRAPHS = {"secagg": (7, 5, 0), "secagg_plus": (9, 5, 6)}  # Clients, threshold, degree.
 
 
 def names(count):
@@ -138,12 +142,23 @@ class Parties:
         return self.layout.vector(words)
 
 
-def try_all(calls):
-    """Which of several steps end in a refusal, and the texts."""
-    refused = {}
-    for name, call in calls.items():
-        try:
-            call()
-        except (stages.ProtocolError, stages.AbortedError) as error:
-            refused[name] = str(error)
-    return refused
+def parties(graph, **more):
+    num_clients, threshold, degree = GRAPHS[graph]
+    return Parties(num_clients, threshold, degree=degree, **more)
+
+
+def table(session, number, step, size):
+    return messages.read_table(session.body(session.message(number, step)), size)
+
+
+def refuses(session, number, step, message, match):
+    """A client refuses a message, and afterwards the honest one."""
+    with pytest.raises((stages.ProtocolError, stages.AbortedError), match=match):
+        session.ask(number, step, message)
+    with pytest.raises(stages.ProtocolError, match="does not take this step now"):
+        session.ask(number, step, session.message(number, step))
+
+
+def change_table(message, size, change):
+    """A message whose body is a table, changed as a dictionary."""
+    return edit(message, lambda body: messages.table(change(messages.read_table(body, size))))
