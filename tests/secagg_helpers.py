@@ -11,6 +11,7 @@ from tff_experiments.secure_sum import (
     secagg,
     secagg_plus,
     server,
+    shamir,
     stages,
     statements,
 )
@@ -31,6 +32,8 @@ PROTOCOLS = {
         secagg_plus.Hparams(adversary="semi_malicious", **SPARSE)
     ),
 }
+# Stages at which a client has uploaded.
+UPLOADED = {"", "before_consistency", "before_unmasking"}
 ACTIVE = ("secagg_active", "secagg_plus_semi_malicious")
 
 
@@ -126,10 +129,13 @@ class Parties:
         return messages.msgpack.unpackb(message)[2]
 
     def open_alone(self, victim, seed, secret):
-        """A client's vector from its masked input and both of its secrets."""
+        """A client's vector from its masked input and both of its secrets; seed None: still masked
+        by itself.
+        """
         words = self.uploaded(victim)
-        key = client.self_mask_key(self.config, victim, seed)
-        masks.add(words, self.layout, key, sign=-1)
+        if seed is not None:
+            key = client.self_mask_key(self.config, victim, seed)
+            masks.add(words, self.layout, key, sign=-1)
         private = keys.private_key(lambda _: secret)
         public = messages.read_table(
             self.body(self.received[SHARE][victim]), client.keys_size(self.config)
@@ -162,3 +168,44 @@ def refuses(session, number, step, message, match):
 def change_table(message, size, change):
     """A message whose body is a table, changed as a dictionary."""
     return edit(message, lambda body: messages.table(change(messages.read_table(body, size))))
+
+
+def shares_of(session, victim, lists):
+    """Shares of a victim's seed and key that clients give who are told these survivors; active
+    clients are first asked to sign, and then get all signatures that fit their list.
+    """
+    signed, given = {}, ({}, {})
+    for i, alive in lists.items() if session.config.active else ():
+        message = messages.encode(CONSISTENCY, session.config.session, alive)
+        signed[i] = session.body(session.ask(i, CONSISTENCY, message))
+    for i, alive in lists.items():
+        body = alive
+        if session.config.active and session.config.degree:
+            told = {j: messages.read_table(t, keys.SIGNATURE_SIZE) for j, t in signed.items()}
+            body = messages.table({j: t[i] for j, t in told.items() if i in t and j in alive})
+        elif session.config.active:
+            body = messages.table({j: s for j, s in signed.items() if lists[j] == alive})
+        try:
+            answer = session.ask(i, UNMASK, messages.encode(UNMASK, session.config.session, body))
+        except (stages.ProtocolError, stages.AbortedError):
+            continue
+        for part, into in zip(session.body(answer), given, strict=True):
+            found = messages.read_table(part, shamir.SHARE_SIZE)
+            into.update({i: found[victim]} if victim in found else {})
+    return given
+
+
+def reconstruct(shares):
+    """A secret from {holder: share}."""
+    return shamir.reconstruct(np.array([sorted(shares)]), [[shares[i] for i in sorted(shares)]])[0]
+
+
+def summed(protocol, parts, drops, *, seed=0, **more):
+    """What a round returns, and what it must return."""
+    rng = np.random.default_rng(seed)
+    vectors = {name: draw(parts, rng) for name in drops}
+    sum_of = protocol.start(parts, drops, seed=(seed, 0), **more)
+    for name, vector in vectors.items():
+        sum_of.add(name, vector)
+    wanted = python_sum([vectors[n] for n, stage in drops.items() if stage in UPLOADED], parts)
+    return sum_of, wanted

@@ -5,7 +5,6 @@ lie), `test_secagg_bytes.py` (bytes altered blindly) and `test_secagg_mutations.
 defences out, so that attacks succeed.
 """
 
-import numpy as np
 import pytest
 from secagg_helpers import (
     ADVERTISE,
@@ -17,7 +16,9 @@ from secagg_helpers import (
     Parties,
     change_table,
     parties,
+    reconstruct,
     refuses,
+    shares_of,
     table,
 )
 
@@ -28,31 +29,6 @@ BAD = stages.ProtocolError
 
 
 # Lists of survivors.
-
-
-def shares_of(session, victim, lists):
-    """Shares of a victim's seed and key that clients give who are told these survivors; active
-    clients are first asked to sign, and then get all signatures that fit their list.
-    """
-    signed, given = {}, ({}, {})
-    for i, alive in lists.items() if session.config.active else ():
-        message = messages.encode(CONSISTENCY, session.config.session, alive)
-        signed[i] = session.body(session.ask(i, CONSISTENCY, message))
-    for i, alive in lists.items():
-        body = alive
-        if session.config.active and session.config.degree:
-            told = {j: messages.read_table(t, keys.SIGNATURE_SIZE) for j, t in signed.items()}
-            body = messages.table({j: t[i] for j, t in told.items() if i in t and j in alive})
-        elif session.config.active:
-            body = messages.table({j: s for j, s in signed.items() if lists[j] == alive})
-        try:
-            answer = session.ask(i, UNMASK, messages.encode(UNMASK, session.config.session, body))
-        except (BAD, stages.AbortedError):
-            continue
-        for part, into in zip(session.body(answer), given, strict=True):
-            found = messages.read_table(part, shamir.SHARE_SIZE)
-            into.update({i: found[victim]} if victim in found else {})
-    return given
 
 
 def test_survivor_lists_that_differ_open_nothing():
@@ -81,10 +57,6 @@ def test_survivor_lists_that_differ_are_not_excluded_by_the_semi_honest_variant(
     assert (len(seeds), len(secrets)) == (5, 5)
     b, s = (reconstruct(shares) for shares in (seeds, secrets))
     assert session.open_alone(1, b, s).tolist() == session.vectors[1].tolist()
-
-
-def reconstruct(shares):
-    return shamir.reconstruct(np.array([sorted(shares)]), [[shares[i] for i in sorted(shares)]])[0]
 
 
 @pytest.mark.parametrize("told_gone", range(4))

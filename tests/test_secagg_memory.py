@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import itertools
 import pathlib
 import types
 
@@ -187,3 +188,54 @@ def test_nothing_random_is_drawn_twice(name, seed, monkeypatch):
     PROTOCOLS[name].start([Segment(1, 2)], dict.fromkeys(names(20), ""), seed=seed)
     pieces = [data[:16] for data in drawn]
     assert len(set(pieces)) == len(pieces) > 20 * 4
+
+
+def texts_of(error):
+    """Of an error, and of those behind it."""
+    while error:
+        yield from (str(error), repr(error), *map(repr, error.args))
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_no_secret_is_in_the_text_of_an_error(name, monkeypatch):
+    """Every 23rd message of a round is altered, at two places; all that is secret is recorded:
+    what is drawn, agreed on, derived or shared, and the inputs.
+    """
+    secrets, texts, source = set(), set(), keys.seeded_random
+    derive, agree, split = keys.derive, keys.agree, shamir.split
+    keep = lambda data: secrets.add(data) or data
+
+    def drawing(*context):
+        inner = source(*context)
+        return lambda size: keep(inner(size))
+
+    monkeypatch.setattr(keys, "seeded_random", drawing)
+    monkeypatch.setattr(keys, "derive", lambda *a: keep(derive(*a)))
+    monkeypatch.setattr(keys, "agree", lambda *a: keep(agree(*a)))
+    monkeypatch.setattr(shamir, "split", lambda *a: [keep(share) for share in split(*a)])
+    drops = {**dict.fromkeys(names(20), ""), "client3": "before_upload"}
+    # About 140 messages are sent without signatures, 180 with them.
+    for number, place in itertools.product(range(0, 180, 23), (30, -1)):
+        passing, sum_of = itertools.count(), None
+
+        def tamper(step, sender, recipient, message, number=number, place=place, passing=passing):
+            if next(passing) != number:
+                return (message,)
+            at = place % len(message)
+            return (message[:at] + bytes([message[at] ^ 1]) + message[at + 1 :],)
+
+        try:
+            sum_of = PROTOCOLS[name].start([Segment(2, 2**62)], drops, seed=(0, 0), tamper=tamper)
+            for i in drops:
+                sum_of.add(i, np.array([123456789012345678, 9]))
+            sum_of.finish()
+        except (stages.ProtocolError, stages.AbortedError) as error:
+            texts |= set(texts_of(error))
+        texts |= set(sum_of.refusals.values() if sum_of else ())
+    shown = "|".join(texts)
+    assert len(texts) >= 3
+    for secret in secrets:
+        if len(secret) >= 16:
+            assert secret.hex() not in shown and repr(secret)[2:-1] not in shown
+    assert "123456789012345678" not in shown
