@@ -35,8 +35,12 @@ def parameters(num_clients, corrupt, dropout, adversary, **bits):
 def cells():
     for (corrupt, dropout, adversary), row in TABLE.items():
         for num_clients, wanted in zip(SIZES, row, strict=True):
-            # Ten seconds each: many degrees, and large factorials.
-            marks = [pytest.mark.slow] if num_clients == 10_000 and corrupt > 0.1 else []
+            # Up to ten seconds each: many degrees, and large factorials.
+            marks = (
+                [pytest.mark.slow]
+                if num_clients == 10_000 and (corrupt > 0.1 or adversary != "semi_honest")
+                else []
+            )
             yield pytest.param(num_clients, corrupt, dropout, adversary, wanted, marks=marks)
 
 

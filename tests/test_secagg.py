@@ -94,7 +94,7 @@ def test_a_threshold_of_ones_own_is_kept_for_any_number_of_clients(threshold):
 
 
 @pytest.mark.parametrize("name", ["secagg_plus_semi_honest", "secagg_plus_semi_malicious"])
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(deadline=None, max_examples=12, derandomize=True)
 @given(st.data(), segments, seeds)
 def test_secagg_plus_is_exact_up_to_its_dropout_rate(name, data, parts, seed):
     """20 to 40 clients on a ring, 15 % of them gone at any stage."""

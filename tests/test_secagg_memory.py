@@ -199,7 +199,7 @@ def texts_of(error):
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_no_secret_is_in_the_text_of_an_error(name, monkeypatch):
-    """Every 23rd message of a round is altered, at two places; all that is secret is recorded:
+    """Every 41st message of a round is altered, at two places; all that is secret is recorded:
     what is drawn, agreed on, derived or shared, and the inputs.
     """
     secrets, texts, source = set(), set(), keys.seeded_random
@@ -216,7 +216,7 @@ def test_no_secret_is_in_the_text_of_an_error(name, monkeypatch):
     monkeypatch.setattr(shamir, "split", lambda *a: [keep(share) for share in split(*a)])
     drops = {**dict.fromkeys(names(20), ""), "client3": "before_upload"}
     # About 140 messages are sent without signatures, 180 with them.
-    for number, place in itertools.product(range(0, 180, 23), (30, -1)):
+    for number, place in itertools.product(range(0, 180, 41), (30, -1)):
         passing, sum_of = itertools.count(), None
 
         def tamper(step, sender, recipient, message, number=number, place=place, passing=passing):

@@ -10,6 +10,7 @@ from secagg_helpers import (
     STEPS,
     UNMASK,
     UPLOAD,
+    Parties,
     edit,
     parties,
     refuses,
@@ -157,3 +158,14 @@ def test_a_wrong_share_of_a_masking_key_is_noticed(graph):
     session.server.close(UNMASK)
     with pytest.raises(BAD, match="altered"):
         session.server.sum()
+
+
+def test_the_graph_is_that_of_all_clients_not_of_those_that_are_left():
+    """On a ring of those left, neighbours that are gone would be replaced, by corrupt ones as well:
+    more of them than the threshold was computed for.
+    """
+    session = Parties(9, 3, degree=4).run(ADVERTISE, but=[2])
+    assert session.server._neighbours[1] == [3, 8, 9]
+    session.run(SHARE, UPLOAD, CONSISTENCY, UNMASK, but=[2])
+    wanted = [sum(v[i] for n, v in session.vectors.items() if n != 2) % 100 for i in range(3)]
+    assert session.server.sum().tolist() == wanted

@@ -99,14 +99,14 @@ def test_masked_inputs_are_uniform(name):
 
 
 def test_rounds_of_equal_sums_look_alike():
-    """200 rounds each of inputs (0, 0, 0) and (3, 1, 0) modulo 4, other keys in each: the pairs
+    """160 rounds each of inputs (0, 0, 0) and (3, 1, 0) modulo 4, other keys in each: the pairs
     (y_1, y_2) in a two-sample chi-square of 15 degrees. (A weak generator would pass this; the test
     of where keys come from is below.)
     """
     counts = np.zeros((2, 16))
     protocol = PROTOCOLS["secagg_semi_honest"]
     for which, inputs in enumerate([(0, 0, 0), (3, 1, 0)]):
-        for r in range(200):
+        for r in range(160):
             seen = {}
 
             def listen(step, sender, recipient, message, seen=seen):
