@@ -37,7 +37,10 @@ class Hparams:
     """
 
     def __post_init__(self):
-        bound = {"active": 2 / 3, "semi_honest": 1 / 2}[self.variant]
+        bounds = {"active": 2 / 3, "semi_honest": 1 / 2}
+        if self.variant not in bounds:
+            raise ValueError(f"variant must be one of {sorted(bounds)}, got {self.variant!r}.")
+        bound = bounds[self.variant]
         if self.threshold and not bound < self.threshold <= 1:
             raise ValueError(
                 f"threshold must be above {bound:.3g} for {self.variant} and at most 1, got "

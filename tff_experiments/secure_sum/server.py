@@ -77,6 +77,7 @@ class Server:
         Raises:
             ProtocolError: It breaks the protocol, or comes late or twice; nothing of it is kept.
         """
+        messages.check(1 <= sender <= self._config.num_clients, "a message of a stranger.")
         body = messages.decode(message, step, self._config.session)
         take = {
             ADVERTISE: self._take_keys,
@@ -90,6 +91,7 @@ class Server:
 
     def close(self, step: int) -> None:
         """Ends a step's collection; raises AbortedError where too few took it."""
+        messages.check(step == self._step, "a step ends once, and in order.")
         if step == ADVERTISE:
             self._close_advertising()
         if step == SHARE:
@@ -101,8 +103,10 @@ class Server:
             CONSISTENCY: self._signers,
             UNMASK: self._unmasked,
         }
-        have = len(took[step])
-        stages.check_enough(f"were left {stages.STAGES[step][7:]}", have, self._config.threshold)
+        have, need = len(took[step]), self._config.threshold
+        if step <= UPLOAD:
+            need = max(need, self._config.quorum)
+        stages.check_enough(f"were left {stages.STAGES[step][7:]}", have, need)
         following = step + 1
         if following == CONSISTENCY and not self._config.active:
             following = UNMASK
@@ -110,6 +114,8 @@ class Server:
 
     def message(self, recipient: int) -> bytes:
         """What a client gets at the present step."""
+        messages.check(SHARE <= self._step <= UNMASK, "there is nothing to send at this step.")
+        messages.check(recipient in self._public, "a client without keys is sent nothing.")
         if self._step == UPLOAD:
             sealed = self._sealed.pop(recipient, messages.table({}))
             return messages.encode(UPLOAD, self._config.session, sealed)
@@ -129,8 +135,10 @@ class Server:
 
         Raises:
             AbortedError: A secret lacks shares.
-            ProtocolError: Shares were altered.
+            ProtocolError: Shares were altered, or the sum was opened before.
         """
+        messages.check(self._step == stages.STAYS, "the sum is opened once, after all steps.")
+        self._step += 1
         dropped = [u for u in sorted(self._shared - self._uploaded) if self._masked_with(u)]
         alive = sorted(self._uploaded)
         seeds = self._open(alive, self._seed_shares)
@@ -151,20 +159,21 @@ class Server:
         self._public[sender] = body
 
     def _close_advertising(self) -> None:
-        clients = sorted(self._public)
-        if self._config.degree:
-            order = [i for i in self._permutation if i < len(clients)]
-            self._neighbours = graph.neighbours(clients, self._config.degree, order)
-        else:
-            self._neighbours = {u: [v for v in clients if v != u] for u in clients}
+        clients = range(1, self._config.num_clients + 1)
+        degree = self._config.degree or len(clients)
+        # Of all clients: on a graph of those that are left, the share of corrupt neighbours would
+        # be higher than `graph.parameters` counted on.
+        near = graph.neighbours(clients, degree, self._permutation or range(len(clients)))
+        self._neighbours = {u: [v for v in near[u] if v in self._public] for u in self._public}
 
     def _keys_for(self, recipient: int):
         near = recipient, *self._neighbours[recipient]
         return messages.table({v: self._public[v] for v in near})
 
     def _take_shares(self, sender: int, body) -> None:
-        holders = messages.check_table(body, client.SEALED_SIZE)
+        messages.check(sender in self._public, "shares of a client without keys.")
         messages.check(sender not in self._shared, "shares came twice.")
+        holders = messages.check_table(body, client.SEALED_SIZE)
         near = self._neighbours[sender]
         messages.check(holders == near, "shares must go to the neighbours.")
         self._shared.add(sender)
@@ -192,7 +201,8 @@ class Server:
         messages.check(sender not in self._signers, "signatures came twice.")
         if self._config.degree:
             given = messages.read_table(body, keys.SIGNATURE_SIZE)
-            messages.check(given.keys() <= set(self._neighbours[sender]), "no neighbour.")
+            near = self._uploaded & set(self._neighbours[sender])
+            messages.check(given.keys() == near, "signatures must go to the neighbours in the sum.")
             for neighbour, signature in given.items():
                 self._signatures[neighbour][sender] = signature
         else:
@@ -210,10 +220,13 @@ class Server:
         messages.check(sender not in self._unmasked, "shares came twice.")
         messages.check(isinstance(body, list) and len(body) == 2, "shares are two tables.")
         seeds, masking = (messages.read_table(part, shamir.SHARE_SIZE) for part in body)
-        held = self._shared & {sender, *self._neighbours[sender]}
-        messages.check(seeds.keys() <= self._uploaded & held, "a seed of one that is gone.")
+        # In the complete graph a client holds a share of its own secrets, too.
+        own = set() if self._config.degree else {sender}
+        held = self._shared & (own | set(self._neighbours[sender]))
+        # All that it holds, so that who gives too little does not count as one that unmasked.
+        messages.check(seeds.keys() == self._uploaded & held, "not the seeds of those in the sum.")
         messages.check(
-            masking.keys() <= held - self._uploaded, "a masking key of one that is in the sum."
+            masking.keys() == held - self._uploaded, "not the masking keys of those that are gone."
         )
         self._unmasked.add(sender)
         for shares, into in ((seeds, self._seed_shares), (masking, self._key_shares)):

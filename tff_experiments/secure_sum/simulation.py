@@ -46,13 +46,15 @@ class Round:
         self._layout = vectors.Layout(segments)
         self._numbers = {name: i for i, name in enumerate(drops, 1)}
         self._steps = [stages.first_missing(stage) for stage in drops.values()]
+        # One source a client: a repeatable one starts again with the same bytes.
+        sources = {i: randoms(i) for i in self._numbers.values()}
         signing = {}
         if config.active:
-            signing = {i: keys.signing_key(randoms(i)) for i in self._numbers.values()}
+            signing = {i: keys.signing_key(source) for i, source in sources.items()}
         directory = {i: key.public_key() for i, key in signing.items()}
         self._clients = {
             i: make_client(
-                i, config, self._layout, random_bytes=randoms(i),
+                i, config, self._layout, random_bytes=sources[i],
                 signing_key=signing.get(i), directory=directory,
             )
             for i in self._numbers.values()
@@ -89,7 +91,7 @@ class Round:
         if self._active:
             self._step(CONSISTENCY, lambda party, message: party.sign_survivors(message))
         self._step(UNMASK, lambda party, message: party.unmask(message))
-        return self._serve(self.server.sum)
+        return self._counted(self.server.sum)
 
     def metrics(self) -> dict[str, float]:
         """Clients in the sum; bytes and CPU seconds a client (means) and at the server."""
@@ -125,8 +127,11 @@ class Round:
         self._close(step)
 
     def _close(self, step: int) -> None:
+        self._counted(lambda: self.server.close(step))
+
+    def _counted(self, work):
         try:
-            self._serve(lambda: self.server.close(step))
+            return self._serve(work)
         except stages.AbortedError as error:
             error.metrics = self.metrics()
             raise
