@@ -135,7 +135,7 @@ class Parties:
         words = self.uploaded(victim)
         if seed is not None:
             key = client.self_mask_key(self.config, victim, seed)
-            masks.add(words, self.layout, key, sign=-1)
+            masks.add(words, self.layout, [(key, -1)])
         private = keys.private_key(lambda _: secret)
         public = messages.read_table(
             self.body(self.received[SHARE][victim]), client.keys_size(self.config)
@@ -144,7 +144,7 @@ class Parties:
             shared = keys.agree(private, client.masking_key(public[v]))
             low, high = sorted((v, victim))
             key = keys.derive(shared, b"pair", self.config.session, low, high)
-            masks.add(words, self.layout, key, sign=-1 if victim > v else 1)
+            masks.add(words, self.layout, [(key, -1 if victim > v else 1)])
         return self.layout.vector(words)
 
 

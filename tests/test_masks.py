@@ -26,7 +26,7 @@ def stream(key, run, chunk, size):
 
 def mask_of(layout, key=KEY, sign=1):
     words = layout.zeros()
-    masks.add(words, layout, key, sign=sign)
+    masks.add(words, layout, [(key, sign)])
     return words
 
 
@@ -122,9 +122,9 @@ def test_what_is_added_can_be_taken_off(modulus):
     vector = np.random.default_rng(0).integers(0, moduli)
     for first in (1, -1):
         words = layout.words(vector)
-        masks.add(words, layout, KEY, sign=first)
+        masks.add(words, layout, [(KEY, first)])
         assert modulus == 1 or (layout.vector(words) != vector).any()
-        masks.add(words, layout, KEY, sign=-first)
+        masks.add(words, layout, [(KEY, -first)])
         np.testing.assert_array_equal(layout.vector(words), vector)
     # A mask plus its negative is zero: what cancels between two clients.
     plus, minus = layout.vector(mask_of(layout)), layout.vector(mask_of(layout, sign=-1))

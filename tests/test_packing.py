@@ -16,6 +16,8 @@ def words_of(bits):
 
 def packed(entries, bits):
     """What `pack` makes: words of all blocks, word by word; then the rest as one number."""
+    if bits == 32:
+        return b"".join((entry % 2**32).to_bytes(4, "little") for entry in entries)
     lanes, num_words = words_of(bits)
     rows = len(entries) // lanes
     blocks = [

@@ -163,7 +163,7 @@ def test_masks_keys_come_from_hkdf_and_serve_one_vector(name, monkeypatch):
     monkeypatch.setattr(
         masks,
         "add",
-        lambda w, lo, key, *, sign: used.update([(key, sign)]) or add(w, lo, key, sign=sign),
+        lambda w, lo, signed_keys: used.update(signed_keys) or add(w, lo, signed_keys),
     )
     for _ in range(2):
         sum_of = PROTOCOLS[name].start([Segment(1, 2)], dict.fromkeys(names(20), ""))

@@ -42,9 +42,8 @@ def test_the_self_mask_hides_an_input_that_comes_late(monkeypatch):
         own.add(key := key_of(*args))
         return key
 
-    def unmasked(words, layout, key, *, sign):
-        if key not in own:
-            add(words, layout, key, sign=sign)
+    def unmasked(words, layout, signed_keys):
+        add(words, layout, [(key, sign) for key, sign in signed_keys if key not in own])
 
     monkeypatch.setattr(client, "self_mask_key", recorded)
     monkeypatch.setattr(masks, "add", unmasked)
@@ -83,13 +82,13 @@ def lonely_sum():
     seed = reconstruct({i: t[0][1] for i, t in tables.items()})
     words = session.uploaded(1)
     own = client.self_mask_key(session.config, 1, seed)
-    masks.add(words, session.layout, own, sign=-1)
+    masks.add(words, session.layout, [(own, -1)])
     public = messages.read_table(session.body(session.received[SHARE][1]), 64)
     for u in range(2, 8):
         secret = reconstruct({i: t[1][u] for i, t in tables.items() if i != u})
         shared = keys.agree(keys.private_key(lambda _, s=secret: s), client.masking_key(public[1]))
         key = keys.derive(shared, b"pair", session.config.session, 1, u)
-        masks.add(words, session.layout, key, sign=1)
+        masks.add(words, session.layout, [(key, 1)])
     return session.layout.vector(words).tolist() == session.vectors[1].tolist()
 
 

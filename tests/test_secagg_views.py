@@ -32,8 +32,9 @@ def masked_inputs(monkeypatch):
     """
     ideal = {}
 
-    def add(words, layout, key, *, sign):
-        words[0] = (words[0] + np.uint32(4 + sign * ideal[key])) % np.uint32(4)
+    def add(words, layout, signed_keys):
+        for key, sign in signed_keys:
+            words[0] = (words[0] + np.uint32(4 + sign * ideal[key])) % np.uint32(4)
 
     monkeypatch.setattr(masks, "add", add)
     monkeypatch.setattr(keys, "derive", lambda secret, purpose, session, *who: who)

@@ -112,7 +112,7 @@ def mask_overhead(length: int = 10**6, times: int = 101) -> float:
     words = layout.zeros()
     key = os.urandom(keys.SIZE)
     expand, add = keystream(words[0].nbytes), addition(words[0])
-    both = lambda: masks.add(words, layout, key, sign=1)
+    both = lambda: masks.add(words, layout, [(key, 1)])
     ratios = [once(both) / (once(expand) + once(add)) for _ in range(times)]
     return statistics.median(ratios)
 

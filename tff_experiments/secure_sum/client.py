@@ -98,7 +98,7 @@ class Client:
             secret = keys.agree(self._masking, self._public[v])
             key = keys.derive(secret, b"pair", session, min(me, v), max(me, v))
             signed_keys.append((key, 1 if me > v else -1))
-        masks.add_all(words, self._layout, signed_keys)
+        masks.add(words, self._layout, signed_keys)
         return self._reply(UPLOAD, self._layout.pack(words))
 
     def sign_survivors(self, message: bytes) -> bytes:

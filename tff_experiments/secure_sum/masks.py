@@ -39,12 +39,7 @@ def _keystream(cipher: AESGCM, run: int, chunk: int, size: int) -> memoryview:
     return out
 
 
-def add(words: Sequence[np.ndarray], layout: vectors.Layout, key: bytes, *, sign: int) -> None:
-    """Adds a key's mask to words, in place; see `add_all`."""
-    add_all(words, layout, [(key, sign)])
-
-
-def add_all(
+def add(
     words: Sequence[np.ndarray], layout: vectors.Layout, signed_keys: Iterable[tuple[bytes, int]]
 ) -> None:
     """Adds keys' masks to words, in place.

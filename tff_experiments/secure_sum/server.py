@@ -145,10 +145,10 @@ class Server:
         secrets = self._open(dropped, self._key_shares)
         pairs = zip(alive, seeds, strict=True)
         own = [(client.self_mask_key(self._config, v, seed), -1) for v, seed in pairs]
-        masks.add_all(self._sum, self._layout, own)
+        masks.add(self._sum, self._layout, own)
         public = {v: client.masking_key(self._public[v]) for v in [*alive, *dropped]}
         for u, secret in zip(dropped, secrets, strict=True):
-            masks.add_all(self._sum, self._layout, self._pair_masks(u, secret, public))
+            masks.add(self._sum, self._layout, self._pair_masks(u, secret, public))
         return self._layout.vector(self._sum)
 
     def _take_keys(self, sender: int, body) -> None:
@@ -248,7 +248,7 @@ class Server:
         return shamir.reconstruct(points, [[share for _, share in row] for row in chosen])
 
     def _pair_masks(self, dropped: int, secret: bytes, public) -> list[tuple[bytes, int]]:
-        """What takes a dropped client's masks off: keys and signs, for `masks.add_all`."""
+        """What takes a dropped client's masks off: keys and signs, for `masks.add`."""
         private = keys.private_key(lambda _: secret)
         messages.check(private.public_key() == public[dropped], "a masking key was altered.")
         session, signed_keys = self._config.session, []
