@@ -10,9 +10,11 @@ semi_honest  Hides: each client's vector from the server and up to t - 1 clients
 active       The same where server and up to n / 3 clients do what they like. t > 2 n / 3; keys are
              signed, and clients sign who is in the sum before they give a share (rounds 0 and 3).
 Assumes:     X25519 (hashed Diffie-Hellman), AES-256-GCM, HKDF-SHA256, Ed25519; for `active` a
-             directory of verification keys that the server does not make.
+             directory of verification keys that the server does not make; a transport that
+             knows who sent a message and does not alter it.
 Reveals:     the sum, who took part and who dropped out when. A sum over few clients says much.
 Not covered: clients that upload a wrong vector or wrong shares: they can spoil the sum, unseen.
+             Clients that send a bad key, signature or share: the round may abort.
 Simulated:   network, machines and directory (see `simulation`).
 """
 
