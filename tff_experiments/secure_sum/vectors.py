@@ -51,6 +51,8 @@ class Layout:
         """Joins neighbours of one modulus; raises ValueError for a modulus that is out of range."""
         runs: list[Run] = []
         for length, modulus in segments:
+            if length < 0:
+                raise ValueError(f"a segment's length must be >= 0, got {length}.")
             if not 1 <= modulus <= 2**MAX_BITS:
                 raise ValueError(f"a modulus must be in 1 .. 2^{MAX_BITS}, got {modulus}.")
             if runs and runs[-1].modulus == modulus:
