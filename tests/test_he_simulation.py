@@ -246,7 +246,7 @@ def test_the_key_holder_opens_one_sum_of_enough_clients(name):
         with pytest.raises(stages.ProtocolError):
             holder.decrypt(forged)
     assert sums.finish().tolist() == [5, 2]
-    with pytest.raises(stages.ProtocolError, match="opened already"):
+    with pytest.raises(stages.ProtocolError, match="opened once"):
         holder.decrypt(question)
 
 

@@ -8,6 +8,7 @@
 They exchange bytes. A scheme is an object that knows parameters and no keys:
 
     slots                 limbs of a ciphertext
+    parameters            in words
     generate()            (secret, public key as bytes)
     encryptor(public)     limbs, int64 [slots or fewer] -> a ciphertext as bytes
     adder(public)         an object with load(bytes) -> a ciphertext, add(total, other) -> total
@@ -203,7 +204,7 @@ class KeyHolder:
         body = messages.decode(message, UNMASK, self._config.session)
         chunks, scheme = self._config.chunks, self._config.scheme
         check(isinstance(body, list) and len(body) == 3, "a part is [number, clients, sums].")
-        check(self._next < len(chunks), "one sum of the session was opened already.")
+        check(self._next < len(chunks), "the sum of a session is opened once.")
         check(body[0] == self._next, "a part of the sum is missing, or came twice.")
         self._check_clients(messages.numbers(body[1]))
         for text in read_texts(body[2], len(chunks[self._next])):

@@ -65,6 +65,7 @@ class Scheme:
         self._phe = library()
         self._key_bits, self._limb_bits = key_bits, limb_bits
         self.slots = slots(key_bits, limb_bits)
+        self.parameters = f"{key_bits} bits, {self.slots} limbs a ciphertext"
 
     def generate(self) -> tuple[Any, bytes]:
         """A secret key, and n as bytes."""

@@ -54,6 +54,7 @@ class Scheme:
         if not self.context.parameters_set():
             raise ValueError(f"SEAL: {self.context.parameters_error_message()}")
         self.slots, self.modulus = degree, primes[0].value()
+        self.parameters = f"N = {degree}, log q = {bits}"
         self._evaluator = self._seal.Evaluator(self.context)
 
     def generate(self) -> tuple[Any, bytes]:
