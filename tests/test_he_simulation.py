@@ -3,6 +3,8 @@
 import contextlib
 import gc
 import math
+import pathlib
+import subprocess
 import sys
 import types
 from concurrent import futures
@@ -10,6 +12,8 @@ from concurrent import futures
 import msgpack
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_he_limbs import sum_of, vector_of
 
 from tff_experiments.secure_sum import (
@@ -93,6 +97,29 @@ def test_sums_are_exact_and_dropouts_are_left_out(name, drops):
     assert metrics["secure_sum/survivors"] == stay and metrics["secure_sum/clients"] == len(drops)
     assert metrics["secure_sum/refusals"] == 0
     assert metrics["secure_sum/upload_bytes_per_client"] > 256
+
+
+@pytest.mark.parametrize("name", SEAL)
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3000),
+            st.one_of(st.integers(1, 2**62), st.sampled_from([2, 2**26, 2**62])),
+        ),
+        max_size=3,
+    ),
+    st.lists(st.sampled_from(["", "", *stages.STAGES]), min_size=1, max_size=8),
+)
+def test_any_vectors_and_dropouts_sum_exactly_or_abort(name, segments, dropped):
+    drops = {str(i): stage for i, stage in enumerate(dropped)}
+    left = sum(stages.first_missing(stage) > UPLOAD for stage in dropped)
+    if left < max(2, len(drops) // 2 + 1):
+        with pytest.raises(stages.AbortedError):
+            run(PROTOCOLS[name], [Segment(*segment) for segment in segments], drops)
+        return
+    sums, total, wanted = run(PROTOCOLS[name], [Segment(*segment) for segment in segments], drops)
+    assert total.tolist() == wanted and len(sums.server.survivors) == left
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -370,6 +397,29 @@ def test_a_lost_or_broken_answer_is_an_error(name):
             run(PROTOCOLS[name], tamper=tampering(UNMASK, he_simulation.KEY_HOLDER, act))
     with pytest.raises(stages.ProtocolError):
         run(PROTOCOLS[name], tamper=tampering(UNMASK, transport.SERVER, lambda i, m: []))
+
+
+PEAK = """
+import resource, sys
+import numpy as np
+from tff_experiments.secure_sum import {name}, vectors
+length, peaks = 300_000, []
+drops = {{str(i): "" for i in range(12)}}
+sums = {name}.build({name}.Hparams()).start([vectors.Segment(length, 2**26)], drops)
+for client in drops:
+    sums.add(client, np.arange(length))
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# The sum, and the first client that is added to it.
+grown, one = peaks[-1] - peaks[1], sums.metrics()["secure_sum/upload_bytes_per_client"]
+assert one > 4e6 and grown < one / 2, (peaks, one)
+"""
+
+
+@pytest.mark.parametrize("name", SEAL)
+def test_memory_does_not_grow_with_clients(name):
+    """Beside the sum there is one client's ciphertexts, not twelve clients'."""
+    root = pathlib.Path(he_parties.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", PEAK.format(name=name)], cwd=root, check=True)
 
 
 def test_a_client_encrypts_once_and_only_with_a_key():

@@ -82,9 +82,9 @@ def run(hparams: Hparams):
         rows = [row for case in CASES for row in _rows(case, hparams)]
     title = (
         f"{hparams.length:,} entries, {secure_sum_rows.cpu()}; medians of {hparams.repeats}. "
-        f"Goals, for {GOAL_BITS} bits and n <= {GOAL_CLIENTS}: encryption < {GOAL_ENCRYPT} s, adding < "
-        f"{1e3 * GOAL_ADD:.0f} ms, at most {GOAL_EXPANSION} times the bytes of float32. Paillier: "
-        f"{PAILLIER_LENGTH:,} entries were measured, the row is in proportion."
+        f"Goals, for {GOAL_BITS} bits and n <= {GOAL_CLIENTS}: encryption < {GOAL_ENCRYPT} s, "
+        f"adding < {1e3 * GOAL_ADD:.0f} ms, at most {GOAL_EXPANSION} times the bytes of "
+        f"float32. Paillier: {PAILLIER_LENGTH:,} entries were measured, the row is in proportion."
     )
     return title, HEAD, rows
 

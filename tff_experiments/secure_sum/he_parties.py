@@ -219,9 +219,10 @@ class KeyHolder:
         self._clients = clients
 
     def _answer(self) -> bytes:
-        limbs = np.concatenate(self._limbs)[: self._config.limbs.length]
+        limbs, rest = np.split(np.concatenate(self._limbs), [self._config.limbs.length])
         # Nothing of the session may be used again.
         del self._secret, self._limbs
+        check(not rest.any(), "slots that no client fills are filled: the sum was altered.")
         words = self._config.limbs.join(limbs, len(self._clients))
         return messages.encode(UNMASK, self._config.session, self._config.layout.pack(words))
 

@@ -1,8 +1,9 @@
 """Clients, server and key holder of one session in one process, which exchange nothing but bytes.
 
 A client that drops before it uploads is not in the sum; whatever becomes of it later does not
-matter, as the key holder needs no client. Clients upload one after another: neither a client nor
-the server holds more than one client's ciphertexts beside the sum.
+matter, as the key holder needs no client. Clients upload one after another, so that neither a
+client nor the server holds more than one client's ciphertexts beside the sum; the libraries would
+not encrypt in parallel anyway, as they hold Python's lock.
 
 Simulated are: the network (an in-memory transport that counts), the machines, who drops out when
 (given), and how clients come to know the key holder's verification key. Channels are taken to be
