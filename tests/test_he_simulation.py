@@ -379,6 +379,40 @@ def test_a_key_that_is_not_the_key_holders_is_refused(name):
     assert sums.refusals == {2: "a signature does not hold."}
 
 
+@pytest.mark.parametrize("name", SEAL)
+def test_without_the_signature_the_server_would_read_a_client(name, monkeypatch):
+    """Takes the defence out: the attack of the test above goes through."""
+    monkeypatch.setattr(keys, "verify", lambda *args: None)
+    scheme = PROTOCOLS[name].start(SEGMENTS, EVERYONE)._config.scheme
+    secret, mine = scheme.generate()
+    texts = []
+
+    def attack(step, sender, recipient, message):
+        if step == ADVERTISE and recipient == 2:
+            return [messages.encode(ADVERTISE, msgpack.unpackb(message)[1], [mine, b""])]
+        if step == UPLOAD and sender == 2:
+            texts.extend(body_of(message)[1])
+        return [message]
+
+    sums = PROTOCOLS[name].start(SEGMENTS, EVERYONE, tamper=attack)
+    row = vector_of(np.random.default_rng(0), SEGMENTS)
+    sums.add("b", row)
+    words = sums._config.limbs.join(
+        scheme.decrypt(secret, texts[0])[: sums._config.limbs.length], 1
+    )
+    np.testing.assert_array_equal(sums._config.layout.vector(words), row)
+
+
+@pytest.mark.parametrize("name", SEAL)
+def test_a_server_that_lies_about_who_is_in_the_sum_reads_a_client(name):
+    """The limit that `bfv` states: the key holder counts what it is told."""
+    sums = PROTOCOLS[name].start(SEGMENTS, EVERYONE)
+    row = vector_of(np.random.default_rng(0), SEGMENTS)
+    sums.add("b", row)
+    sums.server.survivors = [1, 2, 3]
+    assert sums.finish().tolist() == row.tolist()
+
+
 def test_a_key_of_another_round_is_refused():
     old = PROTOCOLS["bfv"].start(SEGMENTS, EVERYONE).key_holder.public_key()
     replay = lambda step, sender, recipient, message: [old] if step == ADVERTISE else [message]
