@@ -2,21 +2,11 @@
 
 import numpy as np
 import pytest
+from he_helpers import sum_of, vector_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tff_experiments.secure_sum import he_limbs, stages, vectors
-
-
-def vector_of(rng, segments):
-    parts = [rng.integers(0, modulus, length) for length, modulus in segments]
-    return np.concatenate([np.zeros(0, np.int64), *parts])
-
-
-def sum_of(segments, rows):
-    moduli = [modulus for length, modulus in segments for _ in range(length)]
-    columns = zip(*(row.tolist() for row in rows), strict=True)
-    return [sum(column) % m for column, m in zip(columns, moduli, strict=True)]
 
 
 @settings(max_examples=60, deadline=None)

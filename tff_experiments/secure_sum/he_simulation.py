@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tff_experiments.secure_sum import he_parties, keys, stages, transport
+from tff_experiments.secure_sum import he_key_holder, he_parties, keys, stages, transport
 from tff_experiments.secure_sum.stages import ADVERTISE, UNMASK, UPLOAD
 
 KEY_HOLDER = -1
@@ -59,7 +59,9 @@ class Round:
         self._clients = {
             i: he_parties.Client(config, verification_key) for i in self._numbers.values()
         }
-        self.key_holder = self._work(KEY_HOLDER, lambda: he_parties.KeyHolder(config, signing_key))
+        self.key_holder = self._work(
+            KEY_HOLDER, lambda: he_key_holder.KeyHolder(config, signing_key)
+        )
         self._advertise()
 
     def add(self, name: str, vector: np.ndarray) -> None:
