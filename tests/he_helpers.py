@@ -27,13 +27,14 @@ SEGMENTS = [
     Segment(1, 1),
     Segment(4, 10**15 + 37),
     Segment(30, 2),
+    Segment(20, 2**26, 2**20 - 1),
 ]
 LONG = [Segment(40_000, 2**20)]  # More than one message of ciphertexts.
 EVERYONE = {"a": "", "b": "", "c": "", "d": "", "e": ""}
 
 
 def vector_of(rng, segments):
-    parts = [rng.integers(0, s.modulus, s.length) for s in segments]
+    parts = [rng.integers(0, s.bound, s.length, endpoint=True) for s in segments]
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 

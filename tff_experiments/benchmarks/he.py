@@ -57,8 +57,9 @@ class Case(NamedTuple):
 
     def layout(self, length: int) -> vectors.Layout:
         """With the modulus that the runtime takes: the least power of two above any sum."""
-        modulus = 2 ** ((2**self.bits - 1) * self.num_clients).bit_length()
-        return vectors.Layout([vectors.Segment(length, modulus)])
+        largest = 2**self.bits - 1
+        modulus = 2 ** (largest * self.num_clients).bit_length()
+        return vectors.Layout([vectors.Segment(length, modulus, largest)])
 
 
 class Costs(NamedTuple):
