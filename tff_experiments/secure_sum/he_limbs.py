@@ -27,10 +27,11 @@ class Cut(NamedTuple):
 
 def cut(run: vectors.Run, capacity: int) -> Cut:
     """Cuts into the fewest limbs of at most `capacity`, of one width."""
-    if run.modulus - 1 <= capacity:
-        return Cut(int(run.modulus > 1), run.bits, run.modulus - 1)
-    number = -(-run.bits // ((capacity + 1).bit_length() - 1))
-    width = -(-run.bits // number)
+    bits = run.bound.bit_length()
+    if run.bound <= capacity:
+        return Cut(int(run.bound > 0), bits, run.bound)
+    number = -(-bits // ((capacity + 1).bit_length() - 1))
+    width = -(-bits // number)
     return Cut(number, width, 2**width - 1)
 
 
@@ -52,6 +53,7 @@ class Limbs:
         self._layout = layout
         self._cuts = [cut(run, capacity) for run in layout.runs]
         self.length = count(layout, capacity)
+        self.largest = max((how.largest for how in self._cuts), default=0)
 
     def split(self, vector: np.ndarray) -> np.ndarray:
         """The limbs of a vector, int64 [length of the layout]; ValueError where it does not fit."""

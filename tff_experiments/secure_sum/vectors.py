@@ -20,6 +20,14 @@ class Segment(NamedTuple):
 
     length: int
     modulus: int  # 1 to 2^62.
+    # The largest entry that a client may have, where it is known to be below modulus - 1. What
+    # adds without a modulus (homomorphic encryption) needs no more room than the sum takes.
+    largest: int | None = None
+
+    @property
+    def bound(self) -> int:
+        """The largest entry that a client may have."""
+        return self.modulus - 1 if self.largest is None else self.largest
 
 
 class Run(NamedTuple):
@@ -27,6 +35,7 @@ class Run(NamedTuple):
 
     length: int
     modulus: int
+    bound: int  # The largest entry that a client may have.
 
     @property
     def bits(self) -> int:
@@ -50,12 +59,14 @@ class Layout:
     def __init__(self, segments: Sequence[Segment]):
         """Joins neighbours of one modulus; raises ValueError for a modulus that is out of range."""
         runs: list[Run] = []
-        for length, modulus in segments:
+        for segment in segments:
+            length, modulus, bound = segment.length, segment.modulus, segment.bound
             if not 1 <= modulus <= 2**MAX_BITS:
                 raise ValueError(f"a modulus must be in 1 .. 2^{MAX_BITS}, got {modulus}.")
             if runs and runs[-1].modulus == modulus:
-                length += runs.pop().length
-            runs.append(Run(length, modulus))
+                before = runs.pop()
+                length, bound = length + before.length, max(bound, before.bound)
+            runs.append(Run(length, modulus, bound))
         self.runs = [run for run in runs if run.length]
         self.length = sum(run.length for run in self.runs)
         # Bytes of a vector on the wire.
@@ -74,7 +85,7 @@ class Layout:
             )
 
     def words(self, vector: np.ndarray) -> list[np.ndarray]:
-        """New words of a vector, int64 [length], entries in [0, modulus).
+        """New words of a vector, int64 [length], entries in [0, bound].
 
         Raises:
             ValueError: The vector does not fit.
@@ -82,8 +93,8 @@ class Layout:
         self.check(vector)
         parts = np.split(vector, np.cumsum([run.length for run in self.runs])[:-1])
         for part, run in zip(parts, self.runs, strict=False):
-            if part.min() < 0 or part.max() >= run.modulus:
-                raise ValueError(f"a vector's entries must be in 0 .. {run.modulus - 1}.")
+            if part.min() < 0 or part.max() > run.bound:
+                raise ValueError(f"a vector's entries must be in 0 .. {run.bound}.")
         return [part.astype(run.dtype) for part, run in zip(parts, self.runs, strict=False)]
 
     def add(self, total: list[np.ndarray], words: list[np.ndarray]) -> None:
