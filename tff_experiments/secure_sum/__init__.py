@@ -10,6 +10,20 @@ A protocol knows vectors of integers, one per client, and moduli; it knows nothi
 nothing of TensorFlow.
 """
 
-from tff_experiments.secure_sum import bfv, plain, secagg, secagg_plus
+from tff_experiments.secure_sum import (
+    bfv,
+    plain,
+    secagg,
+    secagg_plus,
+    threshold_bfv,
+    threshold_ckks,
+)
 
-BY_NAME = {"plain": plain, "secagg": secagg, "secagg_plus": secagg_plus, "bfv": bfv}
+BY_NAME = {
+    "plain": plain,
+    "secagg": secagg,
+    "secagg_plus": secagg_plus,
+    "bfv": bfv,
+    "threshold_bfv": threshold_bfv,
+    "threshold_ckks": threshold_ckks,
+}
