@@ -12,6 +12,8 @@ nothing of TensorFlow.
 
 from tff_experiments.secure_sum import (
     bfv,
+    ckks,
+    paillier,
     plain,
     secagg,
     secagg_plus,
@@ -24,6 +26,8 @@ BY_NAME = {
     "secagg": secagg,
     "secagg_plus": secagg_plus,
     "bfv": bfv,
+    "ckks": ckks,
+    "paillier": paillier,
     "threshold_bfv": threshold_bfv,
     "threshold_ckks": threshold_ckks,
 }

@@ -34,18 +34,11 @@ ciphertexts.
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from tff_experiments.secure_sum import (
-    he_noise,
-    he_simulation,
-    keys,
-    seal,
-    secagg,
-    vectors,
-)
+from tff_experiments.secure_sum import he_noise, he_protocol, seal, vectors
 
 MIN_PLAIN_BITS = 18
 """Of fewer bits there is not always a prime that is 1 modulo 2N."""
@@ -61,53 +54,7 @@ class Hparams:
     """
 
     def __post_init__(self):
-        he_simulation.check_fraction(self.threshold)
-
-
-class Bfv:
-    """The protocol."""
-
-    is_secure = True
-
-    def __init__(self, hparams: Hparams):
-        """Takes the knobs."""
-        self._hparams = hparams
-
-    def check(self, num_clients: int) -> None:
-        """Raises ValueError for less than two clients, or where TenSEAL is not installed."""
-        he_simulation.check_clients(num_clients)
-        seal.library()
-
-    def start(
-        self,
-        segments: Sequence[vectors.Segment],
-        drops: Mapping[str, str],
-        *,
-        seed: tuple[int, int] | None = None,
-        tamper=None,
-    ) -> he_simulation.Round:
-        """Begins a round.
-
-        Args:
-            segments: Of the clients' vectors.
-            drops: Each client, and the stage at which it drops, "" if it stays.
-            seed: (seed, round) of a repeatable simulation: the session's number and the signing
-                key repeat, SEAL's randomness does not.
-            tamper: See `transport.Transport`.
-
-        Raises:
-            AbortedError: Too few clients are left.
-            ValueError: TenSEAL is not installed.
-        """
-        random_bytes = secagg.source(seed, 0)
-        config = he_simulation.config(
-            segments,
-            len(drops),
-            fraction=self._hparams.threshold,
-            session=random_bytes(keys.SESSION_SIZE),
-            choose=choose,
-        )
-        return he_simulation.Round(config, drops, random_bytes=random_bytes, tamper=tamper)
+        he_protocol.check_fraction(self.threshold)
 
 
 class Scheme(seal.Scheme):
@@ -158,6 +105,6 @@ def plain_modulus(degree: int, bits: int) -> int:
     return seal.library().PlainModulus.Batching(degree, bits).value()
 
 
-def build(hparams: Hparams) -> Bfv:
+def build(hparams: Hparams) -> he_protocol.Protocol:
     """Makes the protocol."""
-    return Bfv(hparams)
+    return he_protocol.Protocol(hparams.threshold, choose)

@@ -6,10 +6,10 @@ second prime. Encryption with a public key (b, a) = (-(a s + e), a):
     c = (b u + e_1 + m, a u + e_2);   c_0 + c_1 s = m + v,   v = -e u + e_1 + e_2 s.
 
 Coefficients of s and u are uniform in {-1, 0, 1}, those of e, e_1 and e_2 centred binomial with
-variance SIGMA2 = 10.5 (SEAL 4: native/src/seal/util/{rlwe,clipnormal}). Both are strictly
-sub-Gaussian, proxies 2/3 and SIGMA2: a sum of independent ones with weights w_i exceeds
-TAIL sqrt(proxy sum w_i^2) with probability at most 2 exp(-TAIL^2 / 2) < 2^-71. A round of 2^22 limbs
-is within the bounds below except with probability 2^-48. Clients must follow the protocol.
+variance SIGMA2 = 10.5 (SEAL 4, native/src/seal/util/rlwe.cpp). Both are strictly sub-Gaussian,
+proxies 2/3 and SIGMA2: a sum of independent ones with weights w_i exceeds
+TAIL sqrt(proxy sum w_i^2) with probability at most 2 exp(-TAIL^2 / 2) < 2^-71. A round of 2^22
+limbs is within the bounds below except with probability 2^-48. Clients must follow the protocol.
 """
 
 import math
@@ -52,8 +52,8 @@ def coefficient_noise(degree: int, num_clients: int) -> float:
     """Bounds |coefficient| of the sum of v over the clients.
 
     Given e and s, the clients' u, e_1 and e_2 are independent: the proxy of a coefficient is
-    n (2/3 |e|^2 + SIGMA2 + SIGMA2 |s|^2), where |e|^2 <= 3/2 N SIGMA2 (its mean is N SIGMA2, and
-    N >= 2048: Bernstein) and |s|^2 <= N.
+    n (2/3 |e|^2 + SIGMA2 + SIGMA2 |s|^2), where |s|^2 <= N and |e|^2 <= 3/2 N SIGMA2: for N >= 2048
+    except with probability 2^-120 (Hsu, Kakade and Zhang, 2012, theorem 1).
     """
     return TAIL * math.sqrt(num_clients * SIGMA2 * (2 * degree + 1))
 

@@ -7,12 +7,14 @@
 
 They exchange bytes. A scheme is an object that knows parameters and no keys:
 
-    slots, num_limbs
-    generate() -> (secret, public key as bytes)
-    encryptor(public) -> a function: limbs, int64 [slots or fewer] -> ciphertext as bytes
-    load(ciphertext as bytes) -> a sum of one; ProtocolError where it is no fresh ciphertext
-    add(total, other): in place; save(total) -> bytes
-    load_sum(bytes) -> a sum; decrypt(secret, sum) -> limbs, int64 [slots]
+    slots                 limbs of a ciphertext
+    generate()            (secret, public key as bytes)
+    encryptor(public)     limbs, int64 [slots or fewer] -> a ciphertext as bytes
+    adder(public)         an object with load(bytes) -> a ciphertext, add(total, other) -> total
+                          (which may be the first, changed) and save(total) -> bytes
+    decrypt(secret, sum)  a sum of ciphertexts as bytes -> limbs, int64 [slots]
+
+All raise ProtocolError where bytes are not what they should be.
 """
 
 from collections.abc import Iterator
@@ -65,6 +67,15 @@ def key_statement(session: bytes, public: bytes) -> bytes:
     return b"tff-experiments/he_key/" + session + public
 
 
+def read_key(session: bytes, verification_key: ed25519.Ed25519PublicKey, message: bytes) -> bytes:
+    """The public key in a message; ProtocolError unless the key holder signed it so."""
+    body = messages.decode(message, ADVERTISE, session)
+    check(isinstance(body, list) and len(body) == 2, "a key is [public key, signature].")
+    public, signature = read_texts(body, 2)
+    keys.verify(verification_key, signature, key_statement(session, public))
+    return public
+
+
 class Client:
     """One client in one session."""
 
@@ -79,11 +90,7 @@ class Client:
         Raises:
             ProtocolError: It is not the key holder's of this session.
         """
-        body = messages.decode(message, ADVERTISE, self._config.session)
-        check(isinstance(body, list) and len(body) == 2, "a key is [public key, signature].")
-        check(all(isinstance(part, bytes) for part in body), "a key and its signature are bytes.")
-        public, signature = body
-        keys.verify(self._verification_key, signature, key_statement(self._config.session, public))
+        public = read_key(self._config.session, self._verification_key, message)
         self._encrypt = self._config.scheme.encryptor(public)
 
     def upload(self, vector: np.ndarray) -> Iterator[bytes]:
@@ -99,12 +106,18 @@ class Client:
 class Server:
     """The server in one session. Beside the sum it holds what one client sent so far."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, verification_key: ed25519.Ed25519PublicKey):
         """Starts with no sum."""
-        self._config = config
+        self._config, self._verification_key = config, verification_key
+        self._adder = None
         self._sum: list[Any] = []
         self._sender, self._received, self._num_chunks = 0, [], 0
         self.survivors: list[int] = []
+
+    def take_key(self, message: bytes) -> None:
+        """Takes the public key, which it hands out as it came; ProtocolError where it is none."""
+        public = read_key(self._config.session, self._verification_key, message)
+        self._adder = self._config.scheme.adder(public)
 
     def receive(self, number: int, message: bytes) -> None:
         """Takes a client's next ciphertexts; with its last ones it is in the sum.
@@ -133,9 +146,9 @@ class Server:
             AbortedError: Too few clients are in it.
         """
         stages.check_enough("uploaded", len(self.survivors), self._config.threshold)
-        scheme, clients = self._config.scheme, sorted(self.survivors)
+        clients = sorted(self.survivors)
         for i, chunk in enumerate(self._config.chunks):
-            texts = [scheme.save(self._sum[j]) for j in chunk]
+            texts = [self._adder.save(self._sum[j]) for j in chunk]
             yield messages.encode(UNMASK, self._config.session, [i, clients, texts])
 
     def read_sum(self, message: bytes) -> np.ndarray:
@@ -151,15 +164,14 @@ class Server:
         check(isinstance(body, list) and len(body) == 2, "an upload is [number, ciphertexts].")
         check(body[0] == self._num_chunks, "ciphertexts are missing, or came twice.")
         texts = read_texts(body[1], len(self._config.chunks[self._num_chunks]))
-        return [self._config.scheme.load(text) for text in texts]
+        return [self._adder.load(text) for text in texts]
 
     def _add(self, number: int) -> None:
         received, self._received = self._received, []
-        if not self.survivors:
-            self._sum = received
-        else:
-            for total, other in zip(self._sum, received, strict=True):
-                self._config.scheme.add(total, other)
+        if self.survivors:
+            pairs = zip(self._sum, received, strict=True)
+            received = [self._adder.add(total, other) for total, other in pairs]
+        self._sum = received
         self.survivors.append(number)
 
 
@@ -195,7 +207,7 @@ class KeyHolder:
         check(body[0] == self._next, "a part of the sum is missing, or came twice.")
         self._check_clients(messages.numbers(body[1]))
         for text in read_texts(body[2], len(chunks[self._next])):
-            self._limbs.append(scheme.decrypt(self._secret, scheme.load_sum(text)))
+            self._limbs.append(scheme.decrypt(self._secret, text))
         self._next += 1
         return self._answer() if self._next == len(chunks) else b""
 
@@ -215,6 +227,6 @@ class KeyHolder:
 
 def read_texts(body: Any, number: int) -> list[bytes]:
     """Checks that these are so many byte strings."""
-    check(isinstance(body, list) and len(body) == number, f"{number} ciphertexts were expected.")
-    check(all(isinstance(text, bytes) for text in body), "a ciphertext is bytes.")
+    check(isinstance(body, list) and len(body) == number, f"expected {number} byte strings.")
+    check(all(isinstance(text, bytes) for text in body), "a key or ciphertext is bytes.")
     return body

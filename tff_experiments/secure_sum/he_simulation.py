@@ -10,14 +10,13 @@ authentic, as TLS makes them: the sum of ciphertexts that somebody altered and t
 ciphertexts is wrong, seen only where no clients have such a sum. The cryptography is not simulated.
 """
 
-import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from tff_experiments.secure_sum import he_limbs, he_parties, keys, stages, transport, vectors
+from tff_experiments.secure_sum import he_parties, keys, stages, transport
 from tff_experiments.secure_sum.stages import ADVERTISE, UNMASK, UPLOAD
 
 KEY_HOLDER = -1
@@ -50,12 +49,12 @@ class Round:
         self._numbers = {name: i for i, name in enumerate(drops, 1)}
         self._steps = [stages.first_missing(stage) for stage in drops.values()]
         self.transport = transport.Transport(tamper)
-        self.server = he_parties.Server(config)
         self.refusals: dict[int, str] = {}
         self.seconds = dict.fromkeys([transport.SERVER, KEY_HOLDER, *self._numbers.values()], 0.0)
         self._uploading = threading.Lock()
         signing_key = keys.signing_key(random_bytes)
         verification_key = signing_key.public_key()
+        self.server = he_parties.Server(config, verification_key)
         self._clients = {
             i: he_parties.Client(config, verification_key) for i in self._numbers.values()
         }
@@ -122,6 +121,7 @@ class Round:
         """The key holder's public key goes to the server, which hands it to the clients."""
         key = self._work(KEY_HOLDER, self.key_holder.public_key)
         for arrived in self.transport.send(ADVERTISE, KEY_HOLDER, transport.SERVER, key):
+            self._work(transport.SERVER, lambda arrived=arrived: self.server.take_key(arrived))
             for number in self._numbers.values():
                 if self._is_there(number, ADVERTISE):
                     self._hand_out(number, arrived)
@@ -157,46 +157,3 @@ class Round:
             return work()
         finally:
             self.seconds[party] += time.thread_time() - start
-
-
-def threshold(fraction: float, num_clients: int) -> int:
-    """Fewest clients in a sum that is opened: a sum of one is that client's vector."""
-    return max(2, math.ceil(fraction * num_clients) if fraction else num_clients // 2 + 1)
-
-
-def check_fraction(fraction: float) -> None:
-    """Raises ValueError unless it is a threshold's."""
-    if fraction and not 0 < fraction <= 1:
-        raise ValueError(f"threshold must be in (0, 1], or 0 to choose it, got {fraction}.")
-
-
-def check_clients(num_clients: int) -> None:
-    """Raises ValueError where a sum would be one client's vector."""
-    if num_clients < 2:
-        raise ValueError(
-            f"a sum of {num_clients} clients is one client's vector; take at least 2 a round."
-        )
-
-
-def config(
-    segments: Sequence[vectors.Segment],
-    num_clients: int,
-    *,
-    fraction: float,
-    session: bytes,
-    choose,
-) -> he_parties.Config:
-    """The public part of a session.
-
-    Args:
-        segments: Of vectors.
-        num_clients: That take part.
-        fraction: That must be left, 0 for more than half.
-        session: 16 bytes.
-        choose: (layout, number of clients) -> (largest value of a limb, scheme).
-    """
-    layout = vectors.Layout(segments)
-    capacity, scheme = choose(layout, max(num_clients, 1))
-    least = threshold(fraction, num_clients)
-    limbs = he_limbs.Limbs(layout, capacity)
-    return he_parties.Config(num_clients, least, session, layout, limbs, scheme)

@@ -74,6 +74,11 @@ class Scheme:
 
         return encrypt
 
+    def adder(self, public: bytes) -> "Scheme":
+        """Adding needs no key."""
+        del public
+        return self
+
     def load(self, data: bytes) -> Any:
         """A ciphertext; ProtocolError where it is none of these parameters."""
         ciphertext = self._load(self._seal.Ciphertext(), data)
@@ -85,20 +90,19 @@ class Scheme:
             raise stages.ProtocolError("a ciphertext hides nothing.")
         return ciphertext
 
-    load_sum = load
-
     def save(self, total: Any) -> bytes:
         """A ciphertext as bytes."""
         return to_bytes(total)
 
-    def add(self, total: Any, other: Any) -> None:
+    def add(self, total: Any, other: Any) -> Any:
         """Adds in place."""
         self._evaluator.add_inplace(total, other)
+        return total
 
-    def decrypt(self, secret: Any, total: Any) -> np.ndarray:
+    def decrypt(self, secret: Any, data: bytes) -> np.ndarray:
         """The sums of limbs, int64 [N]."""
         plaintext = self._seal.Plaintext()
-        self._seal.Decryptor(self.context, secret).decrypt(total, plaintext)
+        self._seal.Decryptor(self.context, secret).decrypt(self.load(data), plaintext)
         return self._decode(plaintext)
 
     def _load(self, new: Any, data: bytes) -> Any:
