@@ -77,9 +77,10 @@ class _Scheme:
         """A ciphertext, as a sum of one; ProtocolError where it is none."""
         return self.ring.ciphertexts.unpack(text)
 
-    def add(self, total: Any, other: Any) -> None:
-        """Adds in place."""
+    def add(self, total: Any, other: Any) -> Any:
+        """The sum, in the place of `total`."""
         self.ring.add(total, other)
+        return total
 
 
 class Bfv(_Scheme):

@@ -12,12 +12,12 @@ Carry        The server, which alone opens, sees the sum before it is reduced by
              wide entries the sum of each limb.
 fixed        Gaussian noise of deviation 2^20, as in `threshold_ckks`: no statistical bound, only
              ring-LWE. One prime of 60 bits, N = 4096.
-strong       Noise uniform modulo q_1 q_2, about 2^120 (OpenFHE's NOISE_FLOODING_MULTIPARTY). What is
-             opened of two sums that differ by noise alone, by at most v in each of D coefficients,
-             is at a statistical distance of at most D v / 2^120 if one party floods as it should:
-             2^-69 for v = 2^30, more than a thousand clients have, and D = 2^21. It bounds what
-             noise tells of secrets, not what the sum tells, nor other assumptions. Three primes,
-             N = 8192: three times the bytes.
+strong       Noise uniform modulo q_1 q_2, about 2^120 (OpenFHE's NOISE_FLOODING_MULTIPARTY). What
+             is opened of two sums that differ by noise alone, by at most v in each of D
+             coefficients, is at a statistical distance of at most D v / 2^120 if one party floods
+             as it should: 2^-69 for v = 2^30, more than a thousand clients have, and D = 2^21. It
+             bounds what noise tells of secrets, not what the sum tells, nor other assumptions.
+             Three primes, N = 8192: three times the bytes.
 """
 
 import dataclasses

@@ -9,9 +9,9 @@ Hides:       each client's vector from the server and up to t - 1 parties togeth
              clients that are no parties, who all follow the protocol but look at what they get.
 Assumes:     ring-LWE at 128 bits by the Homomorphic Encryption Standard's table, also for partial
              decryptions (see flooding); X25519, AES-256-GCM, HKDF-SHA256, Shamir's sharing.
-Reveals:     to the server, who alone opens (parties are sent c_1, not c_0), the sum; also its carry,
-             that is the sum before it is reduced by its modulus, of wide entries each limb's sum;
-             and the noise of all that, flooded. To all, who took part.
+Reveals:     to the server, who alone opens (parties are sent c_1, not c_0), the sum; its carry,
+             that is the sum before it is reduced by its modulus, and of wide entries each limb's
+             sum; the noise of all that, flooded. To all, who took part.
 Recovery     Where a party that shared its key part did not open, t others give their shares to the
              server, which gets that key part. It lacks those of the t or more that opened. So keys
              serve one round: the next one's are drawn anew.

@@ -17,12 +17,14 @@ are taken to be authentic, as TLS makes them. The cryptography is not simulated.
 import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from tff_experiments.secure_sum import (
     he_limbs,
     he_parties,
+    he_protocol,
     he_simulation,
     keys,
     openfhe_schemes,
@@ -38,7 +40,8 @@ from tff_experiments.secure_sum.stages import ADVERTISE, SHARE, UPLOAD
 from tff_experiments.secure_sum.threshold_parties import OPEN, RECOVER
 from tff_experiments.secure_sum.transport import SERVER
 
-Choose = Callable[[openfhe_schemes.Size, Callable[[int], he_limbs.Limbs]], tuple]
+Choose = Callable[[openfhe_schemes.Size], tuple[int, Callable[[int], Any]]]
+"""Size -> (largest value of a limb, largest value in use -> scheme); ValueError where none fits."""
 
 
 class Round(he_simulation.Round):
@@ -153,7 +156,10 @@ class Round(he_simulation.Round):
 
 def check(num_clients: int, committee: int) -> None:
     """Raises ValueError where no committee can be drawn from so few."""
-    he_simulation.check_clients(num_clients)
+    if num_clients < 2:
+        raise ValueError(
+            f"a sum of {num_clients} clients is one client's vector; take at least 2 a round."
+        )
     if committee > num_clients:
         raise ValueError(f"a committee of {committee} can't be drawn from {num_clients} clients.")
 
@@ -168,7 +174,7 @@ def check_hparams(committee: int, threshold: float) -> None:
 
 def start(
     hparams,
-    choose,
+    choose: Choose,
     segments: Sequence[vectors.Segment],
     drops: Mapping[str, str],
     seed: tuple[int, int] | None,
@@ -178,7 +184,7 @@ def start(
 
     Args:
         hparams: `committee` and `threshold`.
-        choose: Size -> (largest integer of a limb, limb's largest -> scheme).
+        choose: The scheme.
         segments: Of the clients' vectors.
         drops: Each client, and the stage at which it drops, "" if it stays.
         seed: (seed, round) of a repeatable simulation: sessions, committees and shares repeat,
@@ -193,7 +199,7 @@ def start(
     layout = vectors.Layout(segments)
     capacity, scheme_fn = choose(openfhe_schemes.Size(max(count, 1), max(size, 1)))
     limbs = he_limbs.Limbs(layout, capacity)
-    least = he_simulation.threshold(0.0, count)
+    least = he_protocol.threshold(0.0, count)
     scheme = scheme_fn(limbs.largest)
     sums = he_parties.Config(count, least, session, layout, limbs, scheme)
     config = threshold_parties.Config(tuple(sorted(i + 1 for i in drawn)), threshold, sums)

@@ -28,7 +28,9 @@ class Server(he_parties.Server):
 
     def __init__(self, config: Config):
         """Starts with no keys and no sum."""
-        super().__init__(config.sums)
+        # There is no key holder to verify.
+        super().__init__(config.sums, None)
+        self._adder = config.sums.scheme
         self._all, self._ring = config, config.ring
         self._sealing: dict[int, bytes] = {}
         self._publics: dict[int, Any] = {}
