@@ -18,6 +18,7 @@ MAY = {
         "records",
         "runtime",
         "sampling",
+        "secure_sum",
         "tasks",
     },
     "checkpoints": set(),

@@ -155,6 +155,22 @@ def test_initial_values_are_drawn_from_the_keys(is_read):
     assert is_a_function_of_seed_and_round(draw)
 
 
+def test_functions_that_draw_are_inlined():
+    """A model with dropout must be optimized together with its gradient. All calls of the run."""
+    inner = tf.function(lambda: tf.random.uniform([3]))
+    outer = tf.function(lambda: inner() + 1)
+    part = tensorflow_part.unpack(tff.tensorflow.computation(lambda: outer()), "part")
+    with tf.Graph().as_default() as graph:
+        imported = sessions.import_part(part, "part", [])
+    trace = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
+    metadata = tf.compat.v1.RunMetadata()
+    with sessions.session(graph, threads=1) as session:
+        session.run(imported.results, imported.keys_feed(0, 1, ""), trace, metadata)
+    nodes = [node for device in metadata.step_stats.dev_stats for node in device.node_stats]
+    calls = [n.node_name for n in nodes if " = StatefulPartitionedCall(" in n.timeline_label]
+    assert sorted(calls) == ["part/StatefulPartitionedCall", f"part/{randomness.SET_KEYS}"]
+
+
 def test_numbers_of_ops_do_not_depend_on_names_of_functions():
     """Function libraries are sorted by name: the same graph twice, its functions' names swapped."""
 

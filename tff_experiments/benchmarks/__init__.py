@@ -2,6 +2,6 @@
 title, the table's head, and its rows.
 """
 
-from tff_experiments.benchmarks import memory, runtime, startup
+from tff_experiments.benchmarks import memory, runtime, secure_sum, startup
 
-BY_NAME = {"memory": memory, "runtime": runtime, "startup": startup}
+BY_NAME = {"memory": memory, "runtime": runtime, "secure_sum": secure_sum, "startup": startup}

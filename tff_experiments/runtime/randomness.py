@@ -63,21 +63,26 @@ def rewrite(graph_def: tf.compat.v1.GraphDef, scope: str) -> int:
     _separate_calls(graph_def, drawing)
     _map_in_order(graph_def, drawing)
     count = 0
-    for is_function, body in _bodies(graph_def):
+    for function, body in _bodies(graph_def):
         constants = {node.name: node for node in body if node.op == "Const"}
         for node in list(body):
             if node.op in random_ops.BY_NAME:
                 _replace(graph_def, node, f"{scope}/{count}")
-                count += 1
+                call = node
             elif node.op in _SEEDED and _random_seeds(node, constants):
-                _draw_seeds(graph_def, body, node, f"{scope}/{count}", is_function=is_function)
-                count += 1
+                call = _draw_seeds(graph_def, function, body, node, f"{scope}/{count}")
+            else:
+                continue
+            count += 1
+            if function:
+                _let_inline(function, call)
     if count:
         _add_set_keys(graph_def, scope, count)
     return count
 
 
-def _bodies(graph_def) -> list[tuple[bool, Any]]:
+def _bodies(graph_def) -> list[tuple[Any, Any]]:
+    """The graph's nodes with None, and the functions that it calls with theirs."""
     # Functions' names hold counters that differ from process to process, and the library has no
     # order of its own: the order in which they are met, from the graph on, has to number the ops.
     library = {f.signature.name: f for f in graph_def.library.function}
@@ -87,11 +92,11 @@ def _bodies(graph_def) -> list[tuple[bool, Any]]:
         for node in nodes:
             for name in _called(node):
                 if name in library and name not in found:
-                    found[name] = library[name].node_def
-                    visit(found[name])
+                    found[name] = library[name]
+                    visit(found[name].node_def)
 
     visit(graph_def.node)
-    return [(False, graph_def.node), *((True, body) for body in found.values())]
+    return [(None, graph_def.node), *((f, f.node_def) for f in found.values())]
 
 
 def _called(node) -> list[str]:
@@ -149,7 +154,7 @@ def _separate_calls(graph_def, drawing: set[str]) -> None:
 
 def _map_in_order(graph_def, drawing: set[str]) -> None:
     """Makes parallel maps by functions that draw call these one by one: threads would race."""
-    for is_function, body in _bodies(graph_def):
+    for function, body in _bodies(graph_def):
         for node in list(body):
             if node.op != "ParallelMapDatasetV2" or drawing.isdisjoint(_called(node)):
                 continue
@@ -157,7 +162,7 @@ def _map_in_order(graph_def, drawing: set[str]) -> None:
             one.attr["dtype"].type = tf.int64.as_datatype_enum
             one.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(1, tf.int64))
             last = max(i for i, name in enumerate(node.input) if not name.startswith("^"))
-            node.input[last] = f"{one.name}:output:0" if is_function else one.name
+            node.input[last] = f"{one.name}:output:0" if function else one.name
 
 
 def uncontrolled(graph_def: tf.compat.v1.GraphDef) -> set[str]:
@@ -210,18 +215,33 @@ def _random_seeds(node, constants) -> bool:
     return not any(np.any(tf.make_ndarray(constants[n].attr["value"].tensor)) for n in names)
 
 
-def _draw_seeds(graph_def, body, node, variable: str, *, is_function: bool) -> None:
-    def function():
+def _draw_seeds(graph_def, function, body, node, variable: str):
+    """Draws a node's seeds; returns the node that does it."""
+
+    def draw():
         seeds = _drawer(variable)([2], tf.raw_ops.StatelessRandomUniformFullIntV2, dtype=tf.uint64)
         seeds = tf.bitcast(seeds, tf.int64)
         return seeds[0], seeds[1] | 1  # Never the (0, 0) that asks for a random seed.
 
-    name = graph_functions.add(graph_def, variable, function, [])
+    name = graph_functions.add(graph_def, variable, draw, [])
     call = body.add(name=f"{node.name}/seeds")
     graph_functions.call(call, name, [], [tf.int64, tf.int64])
     at = _SEEDED[node.op]
     for i in range(2):
-        node.input[at + i] = f"{call.name}:output:{i}" if is_function else f"{call.name}:{i}"
+        node.input[at + i] = f"{call.name}:output:{i}" if function else f"{call.name}:{i}"
+    return call
+
+
+def _let_inline(function, call) -> None:
+    """Lists a call that draws among those that its function must run, in place.
+
+    TensorFlow inlines no function with a call that has state and is not listed, and no random op
+    is. A model with dropout would stay apart from its gradient, and oneDNN's `MaxPoolGrad`, twelve
+    times as fast as the other, is only used beside its `MaxPool`.
+    """
+    if call.name not in function.control_ret.values():
+        function.control_ret[call.name] = call.name
+        function.signature.control_output.append(call.name)
 
 
 def _add_set_keys(graph_def, scope: str, count: int) -> None:

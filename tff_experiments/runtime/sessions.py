@@ -109,6 +109,7 @@ def session(graph: tf.Graph, *, threads: int) -> tf.compat.v1.Session:
     """Opens a session with threads of its own; 0 is TensorFlow's shared ones."""
     # Grappler brings nothing measurable here, takes half of the time to compile, and rewrites
     # arithmetic (a division by a constant becomes a product), so that results differ from TFF's.
+    # Calls of TFF's functions ask for it on their own: these are inlined and rewritten as by TFF.
     config = without_grappler()
     config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = threads
     config.use_per_session_threads = threads > 0

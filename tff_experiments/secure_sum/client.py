@@ -93,11 +93,12 @@ class Client:
         self._check_enough(len(self._sealed), "shared their keys")
         words = self._layout.words(vector)
         session, me = self._config.session, self.number
-        masks.add(words, self._layout, self_mask_key(self._config, me, self._seed), sign=1)
+        signed_keys = [(self_mask_key(self._config, me, self._seed), 1)]
         for v in self._sealed:
             secret = keys.agree(self._masking, self._public[v])
             key = keys.derive(secret, b"pair", session, min(me, v), max(me, v))
-            masks.add(words, self._layout, key, sign=1 if me > v else -1)
+            signed_keys.append((key, 1 if me > v else -1))
+        masks.add(words, self._layout, signed_keys)
         return self._reply(UPLOAD, self._layout.pack(words))
 
     def sign_survivors(self, message: bytes) -> bytes:
@@ -205,8 +206,8 @@ class Client:
     def _split(self, holders: list[int]) -> dict[int, bytes]:
         """A share of the seed and one of the masking key, joined, for each holder."""
         points, threshold = np.array(holders), self._config.threshold
-        split = lambda secret: shamir.split(secret, points, threshold, self._random)
-        pairs = zip(split(self._seed), split(self._masking_secret), strict=True)
+        both = self._seed, self._masking_secret
+        pairs = zip(*shamir.split_all(both, points, threshold, self._random), strict=True)
         del self._masking_secret
         return {holder: b"".join(pair) for holder, pair in zip(holders, pairs, strict=True)}
 

@@ -15,6 +15,7 @@ and then may tell each client of other survivors, t must be such that honest nei
 for one share, and corrupt ones, who give both, do not make t of both kinds: 2 t > k + corrupt.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -31,6 +32,7 @@ class Parameters(NamedTuple):
     threshold: int  # Shares that give a secret, of `degree`.
 
 
+@functools.lru_cache(maxsize=64)  # A second for 1,000 clients, and asked for in each round.
 def parameters(
     num_clients: int,
     *,
@@ -53,9 +55,7 @@ def parameters(
     Raises:
         ValueError: No graph serves, not the complete one either.
     """
-    # Rates such as 0.1 are not exact in binary; what is rounded must be rounded against us.
-    corrupt = int(np.floor((corrupt_rate + 1e-14) * num_clients))
-    dropped = int(np.floor((dropout_rate + 1e-14) * num_clients))
+    corrupt, dropped = most(corrupt_rate, num_clients), most(dropout_rate, num_clients)
     per_client = 2.0 ** -(security_bits + 1) / max(num_clients, 1)
     for degree in range(2, num_clients - 1, 2):
         if _log_disconnected(num_clients, degree, corrupt + dropped) >= -(
@@ -76,6 +76,12 @@ def parameters(
             f"--secure_sum=secagg."
         )
     return Parameters(degree, threshold)
+
+
+def most(rate: float, num_clients: int) -> int:
+    """At most so many clients are meant by a rate."""
+    # Rates such as 0.1 are not exact in binary; what is rounded must be rounded against us.
+    return int(np.floor((rate + 1e-14) * num_clients))
 
 
 def _threshold(degree: int, corrupt: int, adversary: Adversary) -> int:

@@ -75,7 +75,10 @@ def bits_above(value: float) -> int:
 
 
 def cheapest(choices: Iterable[Choice], layout: vectors.Layout, num_clients: int) -> Choice:
-    """The parameters with which a vector takes the fewest bytes.
+    """The parameters with which the limbs of a vector take the fewest bits.
+
+    Whole ciphertexts are not what counts: in a short vector more limbs would be free, but the sums
+    of more limbs say more to the key holder.
 
     Raises:
         ValueError: None holds so many clients.
@@ -86,7 +89,6 @@ def cheapest(choices: Iterable[Choice], layout: vectors.Layout, num_clients: int
 
     def cost(choice: Choice) -> tuple[int, int]:
         limbs = he_limbs.count(layout, choice.largest_sum // num_clients)
-        num_bytes = -(-limbs // choice.degree) * choice.degree * choice.bits
-        return num_bytes, choice.degree
+        return limbs * choice.bits, choice.degree
 
     return min(fitting, key=cost)

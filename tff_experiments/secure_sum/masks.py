@@ -9,7 +9,7 @@ The two ends of a pair must take the same chunks: `_CHUNK` is part of the protoc
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -39,34 +39,38 @@ def _keystream(cipher: AESGCM, run: int, chunk: int, size: int) -> memoryview:
     return out
 
 
-def add(words: Sequence[np.ndarray], layout: vectors.Layout, key: bytes, *, sign: int) -> None:
-    """Adds a key's mask to words, in place.
+def add(
+    words: Sequence[np.ndarray], layout: vectors.Layout, signed_keys: Iterable[tuple[bytes, int]]
+) -> None:
+    """Adds keys' masks to words, in place.
 
     Args:
         words: As `layout.words` gives them.
         layout: What they mean.
-        key: 32 bytes, uniform and secret; it must not serve another vector.
-        sign: 1 adds, -1 subtracts.
+        signed_keys: Keys of 32 bytes, uniform and secret, that must not serve another vector; 1
+            adds a key's mask, -1 subtracts it.
     """
-    cipher = AESGCM(key)
-    combine = np.add if sign > 0 else np.subtract
+    ciphers = [(AESGCM(key), sign) for key, sign in signed_keys]
     for i, (run, part) in enumerate(zip(layout.runs, words, strict=True)):
         if run.wraps:
-            _add_words(part, cipher, i, combine)
+            _add_words(part, ciphers, i)
             continue
-        mask = _below(run, cipher, i)
-        # In [0, modulus), so that nothing is negative on the way.
-        np.add(part, mask if sign > 0 else np.uint64(run.modulus) - mask, out=part)
-        np.remainder(part, np.uint64(run.modulus), out=part)
+        for cipher, sign in ciphers:
+            mask = _below(run, cipher, i)
+            # In [0, modulus), so that nothing is negative on the way.
+            np.add(part, mask if sign > 0 else np.uint64(run.modulus) - mask, out=part)
+            np.remainder(part, np.uint64(run.modulus), out=part)
 
 
-def _add_words(words: np.ndarray, cipher: AESGCM, run: int, combine) -> None:
-    itemsize = words.dtype.itemsize
-    step = _CHUNK // itemsize
+def _add_words(words: np.ndarray, ciphers: Sequence[tuple[AESGCM, int]], run: int) -> None:
+    step = _CHUNK // words.dtype.itemsize
     for chunk, start in enumerate(range(0, len(words), step)):
+        # All masks of a chunk before the next one: the sum's chunk stays in the cache.
         into = words[start : start + step]
-        stream = _keystream(cipher, run, chunk, len(into) * itemsize)
-        combine(into, np.frombuffer(stream, words.dtype, len(into)), out=into)
+        for cipher, sign in ciphers:
+            stream = _keystream(cipher, run, chunk, into.nbytes)
+            mask = np.frombuffer(stream, words.dtype, len(into))
+            (np.add if sign > 0 else np.subtract)(into, mask, into)
 
 
 def _below(run: vectors.Run, cipher: AESGCM, index: int) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 A block is the fewest entries that fill whole 64-bit words. Lane i holds the i-th entries of all
 blocks, word j the j-th words: both are contiguous, so that a shift runs over all blocks at once.
-The rest, less than a block, is packed bit by bit. Both ends know the number of entries; n of them
-take ceil(n b / 8) bytes.
+The rest, less than a block, is packed bit by bit. Entries of 32 and 64 bits travel as they are,
+little-endian. Both ends know the number of entries; n of them take ceil(n b / 8) bytes.
 """
 
 import math
 
 import numpy as np
+
+_AS_THEY_ARE = {32: "<u4", 64: "<u8"}
 
 
 def num_bytes(length: int, bits: int) -> int:
@@ -23,6 +25,8 @@ def pack(entries: np.ndarray, bits: int) -> bytes:
         entries: Unsigned integers, [n].
         bits: 0 to 64.
     """
+    if bits in _AS_THEY_ARE:
+        return entries.astype(_AS_THEY_ARE[bits], copy=False).tobytes()
     num_lanes, num_words = _block(bits)
     rows = len(entries) // num_lanes
     lanes = entries[: rows * num_lanes].reshape(num_lanes, rows)
@@ -33,7 +37,7 @@ def pack(entries: np.ndarray, bits: int) -> bytes:
 
 
 def unpack(data: bytes, length: int, bits: int, dtype: type = np.uint64) -> np.ndarray:
-    """The entries, [length].
+    """The entries, [length]; they may not be writable.
 
     Raises:
         ValueError: There are more or fewer bytes than such entries take.
@@ -41,6 +45,8 @@ def unpack(data: bytes, length: int, bits: int, dtype: type = np.uint64) -> np.n
     size = num_bytes(length, bits)
     if len(data) != size:
         raise ValueError(f"{length} entries of {bits} bits take {size} bytes, got {len(data)}.")
+    if bits in _AS_THEY_ARE:
+        return np.frombuffer(data, _AS_THEY_ARE[bits]).astype(dtype, copy=False)
     num_lanes, num_words = _block(bits)
     rows = length // num_lanes
     entries = np.zeros(length, dtype)

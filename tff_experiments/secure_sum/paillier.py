@@ -151,11 +151,10 @@ def choose(hparams: Hparams, layout: vectors.Layout, num_clients: int) -> tuple[
             f"max_length (it is {hparams.max_length}) or force."
         )
 
-    def num_ciphertexts(limb_bits: int) -> int:
-        limbs = he_limbs.count(layout, (2**limb_bits - 1) // num_clients)
-        return -(-limbs // slots(hparams.key_bits, limb_bits))
+    def cost(limb_bits: int) -> int:
+        return limb_bits * he_limbs.count(layout, (2**limb_bits - 1) // num_clients)
 
-    limb_bits = min(range(num_clients.bit_length(), LIMB_BITS + 1), key=num_ciphertexts)
+    limb_bits = min(range(num_clients.bit_length(), LIMB_BITS + 1), key=cost)
     return (2**limb_bits - 1) // num_clients, Scheme(hparams.key_bits, limb_bits)
 
 

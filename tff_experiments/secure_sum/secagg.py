@@ -10,9 +10,11 @@ semi_honest  Hides: each client's vector from the server and up to t - 1 clients
 active       The same where server and up to n / 3 clients do what they like. t > 2 n / 3; keys are
              signed, and clients sign who is in the sum before they give a share (rounds 0 and 3).
 Assumes:     X25519 (hashed Diffie-Hellman), AES-256-GCM, HKDF-SHA256, Ed25519; for `active` a
-             directory of verification keys that the server does not make.
+             directory of verification keys that the server does not make; a transport that
+             knows who sent a message and does not alter it.
 Reveals:     the sum, who took part and who dropped out when. A sum over few clients says much.
 Not covered: clients that upload a wrong vector or wrong shares: they can spoil the sum, unseen.
+             Clients that send a bad key, signature or share: the round may abort.
 Simulated:   network, machines and directory (see `simulation`).
 """
 
@@ -22,7 +24,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from tff_experiments.secure_sum import keys, simulation, statements, vectors
+from tff_experiments.secure_sum import client, keys, simulation, statements, vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,10 @@ class Hparams:
     """
 
     def __post_init__(self):
-        bound = {"active": 2 / 3, "semi_honest": 1 / 2}[self.variant]
+        bounds = {"active": 2 / 3, "semi_honest": 1 / 2}
+        if self.variant not in bounds:
+            raise ValueError(f"variant must be one of {sorted(bounds)}, got {self.variant!r}.")
+        bound = bounds[self.variant]
         if self.threshold and not bound < self.threshold <= 1:
             raise ValueError(
                 f"threshold must be above {bound:.3g} for {self.variant} and at most 1, got "
@@ -65,6 +70,7 @@ class SecAgg:
         *,
         seed: tuple[int, int] | None = None,
         tamper=None,
+        make_client=client.Client,
     ) -> simulation.Round:
         """Begins a round.
 
@@ -74,6 +80,7 @@ class SecAgg:
             seed: (seed, round) of a repeatable simulation, which is not secret; None draws from
                 the operating system.
             tamper: See `transport.Transport`.
+            make_client: See `simulation.Round`.
 
         Raises:
             AbortedError: Too few clients are left.
@@ -86,7 +93,9 @@ class SecAgg:
             session=source(seed, 0)(keys.SESSION_SIZE),
         )
         randoms = lambda number: source(seed, number)
-        return simulation.Round(config, segments, drops, randoms=randoms, tamper=tamper)
+        return simulation.Round(
+            config, segments, drops, randoms=randoms, tamper=tamper, make_client=make_client
+        )
 
 
 def source(seed: tuple[int, int] | None, party: int) -> keys.RandomBytes:

@@ -21,10 +21,20 @@ Simulated:      network, machines and directory (see `simulation`).
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 
-from tff_experiments.secure_sum import graph, keys, secagg, simulation, stages, statements, vectors
+from tff_experiments.secure_sum import (
+    client,
+    graph,
+    keys,
+    secagg,
+    simulation,
+    stages,
+    statements,
+    vectors,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +46,18 @@ class Hparams:
     corrupt_rate: float = 0.1
     """Fraction of clients that may collude with the server (gamma)."""
     max_dropout_rate: float = 0.1
-    """Fraction of clients that may drop out (delta); with more the round may abort."""
+    """Fraction of clients that may drop out (delta); with more before the upload the round aborts,
+    unless all clients are neighbours.
+    """
     security_bits: int = 40
     """2^-this: probability that the graph does not hide."""
     correctness_bits: int = 20
     """2^-this: probability that a sum with no more dropouts does not open."""
 
     def __post_init__(self):
+        adversaries = get_args(graph.Adversary)
+        if self.adversary not in adversaries:
+            raise ValueError(f"adversary must be one of {adversaries}, got {self.adversary!r}.")
         for name in ("corrupt_rate", "max_dropout_rate"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
@@ -82,6 +97,7 @@ class SecAggPlus:
         *,
         seed: tuple[int, int] | None = None,
         tamper=None,
+        make_client=client.Client,
     ) -> simulation.Round:
         """Begins a round; see `secagg.SecAgg.start`.
 
@@ -93,12 +109,16 @@ class SecAggPlus:
         except ValueError as error:
             raise stages.AbortedError(str(error)) from error
         random_bytes = secagg.source(seed, 0)
+        num_clients = len(drops)
+        # With more dropouts the graph may fall apart. The complete graph can't.
+        dropouts = graph.most(self._hparams.max_dropout_rate, num_clients)
         config = statements.Config(
-            num_clients=len(drops),
+            num_clients=num_clients,
             threshold=threshold,
             degree=degree,
             active=self._hparams.adversary == "semi_malicious",
             session=random_bytes(keys.SESSION_SIZE),
+            quorum=num_clients - dropouts if degree < num_clients - 1 else 0,
         )
         return simulation.Round(
             config,
@@ -107,6 +127,7 @@ class SecAggPlus:
             randoms=lambda number: secagg.source(seed, number),
             permutation=permutation(len(drops), random_bytes),
             tamper=tamper,
+            make_client=make_client,
         )
 
 

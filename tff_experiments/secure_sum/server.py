@@ -44,7 +44,8 @@ class Server:
         self._messages: dict[int, bytes] = {}
         self._public: dict[int, bytes] = {}
         self._neighbours: dict[int, list[int]] = {}
-        self._sealed: dict[int, dict[int, bytes]] = defaultdict(dict)
+        # Sender -> its table of sealed shares; once all are there, holder -> a table for it.
+        self._sealed: dict[int, messages.Table] = {}
         self._shared: set[int] = set()
         self._sum = layout.zeros()
         self._uploaded: set[int] = set()
@@ -76,6 +77,7 @@ class Server:
         Raises:
             ProtocolError: It breaks the protocol, or comes late or twice; nothing of it is kept.
         """
+        messages.check(1 <= sender <= self._config.num_clients, "a message of a stranger.")
         body = messages.decode(message, step, self._config.session)
         take = {
             ADVERTISE: self._take_keys,
@@ -89,8 +91,11 @@ class Server:
 
     def close(self, step: int) -> None:
         """Ends a step's collection; raises AbortedError where too few took it."""
+        messages.check(step == self._step, "a step ends once, and in order.")
         if step == ADVERTISE:
             self._close_advertising()
+        if step == SHARE:
+            self._sealed = messages.by_recipient(self._sealed, client.SEALED_SIZE)
         took = {
             ADVERTISE: self._public,
             SHARE: self._shared,
@@ -98,8 +103,10 @@ class Server:
             CONSISTENCY: self._signers,
             UNMASK: self._unmasked,
         }
-        have = len(took[step])
-        stages.check_enough(f"were left {stages.STAGES[step][7:]}", have, self._config.threshold)
+        have, need = len(took[step]), self._config.threshold
+        if step <= UPLOAD:
+            need = max(need, self._config.quorum)
+        stages.check_enough(f"were left {stages.STAGES[step][7:]}", have, need)
         following = step + 1
         if following == CONSISTENCY and not self._config.active:
             following = UNMASK
@@ -107,8 +114,10 @@ class Server:
 
     def message(self, recipient: int) -> bytes:
         """What a client gets at the present step."""
+        messages.check(SHARE <= self._step <= UNMASK, "there is nothing to send at this step.")
+        messages.check(recipient in self._public, "a client without keys is sent nothing.")
         if self._step == UPLOAD:
-            sealed = messages.table(self._sealed.pop(recipient, {}))
+            sealed = self._sealed.pop(recipient, messages.table({}))
             return messages.encode(UPLOAD, self._config.session, sealed)
         # In the complete graph all get the same.
         about = recipient if self._config.degree else _EVERYBODY
@@ -126,17 +135,20 @@ class Server:
 
         Raises:
             AbortedError: A secret lacks shares.
-            ProtocolError: Shares were altered.
+            ProtocolError: Shares were altered, or the sum was opened before.
         """
+        messages.check(self._step == stages.STAYS, "the sum is opened once, after all steps.")
+        self._step += 1
         dropped = [u for u in sorted(self._shared - self._uploaded) if self._masked_with(u)]
         alive = sorted(self._uploaded)
         seeds = self._open(alive, self._seed_shares)
         secrets = self._open(dropped, self._key_shares)
-        for v, seed in zip(alive, seeds, strict=True):
-            key = client.self_mask_key(self._config, v, seed)
-            masks.add(self._sum, self._layout, key, sign=-1)
+        pairs = zip(alive, seeds, strict=True)
+        own = [(client.self_mask_key(self._config, v, seed), -1) for v, seed in pairs]
+        masks.add(self._sum, self._layout, own)
+        public = {v: client.masking_key(self._public[v]) for v in [*alive, *dropped]}
         for u, secret in zip(dropped, secrets, strict=True):
-            self._remove_pair_masks(u, secret)
+            masks.add(self._sum, self._layout, self._pair_masks(u, secret, public))
         return self._layout.vector(self._sum)
 
     def _take_keys(self, sender: int, body) -> None:
@@ -147,26 +159,25 @@ class Server:
         self._public[sender] = body
 
     def _close_advertising(self) -> None:
-        clients = sorted(self._public)
-        if self._config.degree:
-            order = [i for i in self._permutation if i < len(clients)]
-            self._neighbours = graph.neighbours(clients, self._config.degree, order)
-        else:
-            self._neighbours = {u: [v for v in clients if v != u] for u in clients}
+        clients = range(1, self._config.num_clients + 1)
+        degree = self._config.degree or len(clients)
+        # Of all clients: on a graph of those that are left, the share of corrupt neighbours would
+        # be higher than `graph.parameters` counted on.
+        near = graph.neighbours(clients, degree, self._permutation or range(len(clients)))
+        self._neighbours = {u: [v for v in near[u] if v in self._public] for u in self._public}
 
     def _keys_for(self, recipient: int):
         near = recipient, *self._neighbours[recipient]
         return messages.table({v: self._public[v] for v in near})
 
     def _take_shares(self, sender: int, body) -> None:
-        sealed = messages.read_table(body, client.SEALED_SIZE)
+        messages.check(sender in self._public, "shares of a client without keys.")
         messages.check(sender not in self._shared, "shares came twice.")
-        messages.check(
-            sealed.keys() == set(self._neighbours[sender]), "shares must go to the neighbours."
-        )
+        holders = messages.check_table(body, client.SEALED_SIZE)
+        near = self._neighbours[sender]
+        messages.check(holders == near, "shares must go to the neighbours.")
         self._shared.add(sender)
-        for holder, text in sealed.items():
-            self._sealed[holder][sender] = text
+        self._sealed[sender] = body
 
     def _take_input(self, sender: int, body) -> None:
         messages.check(sender in self._shared, "an input of a client that shared no keys.")
@@ -190,7 +201,8 @@ class Server:
         messages.check(sender not in self._signers, "signatures came twice.")
         if self._config.degree:
             given = messages.read_table(body, keys.SIGNATURE_SIZE)
-            messages.check(given.keys() <= set(self._neighbours[sender]), "no neighbour.")
+            near = self._uploaded & set(self._neighbours[sender])
+            messages.check(given.keys() == near, "signatures must go to the neighbours in the sum.")
             for neighbour, signature in given.items():
                 self._signatures[neighbour][sender] = signature
         else:
@@ -208,10 +220,13 @@ class Server:
         messages.check(sender not in self._unmasked, "shares came twice.")
         messages.check(isinstance(body, list) and len(body) == 2, "shares are two tables.")
         seeds, masking = (messages.read_table(part, shamir.SHARE_SIZE) for part in body)
-        held = self._shared & {sender, *self._neighbours[sender]}
-        messages.check(seeds.keys() <= self._uploaded & held, "a seed of one that is gone.")
+        # In the complete graph a client holds a share of its own secrets, too.
+        own = set() if self._config.degree else {sender}
+        held = self._shared & (own | set(self._neighbours[sender]))
+        # All that it holds, so that who gives too little does not count as one that unmasked.
+        messages.check(seeds.keys() == self._uploaded & held, "not the seeds of those in the sum.")
         messages.check(
-            masking.keys() <= held - self._uploaded, "a masking key of one that is in the sum."
+            masking.keys() == held - self._uploaded, "not the masking keys of those that are gone."
         )
         self._unmasked.add(sender)
         for shares, into in ((seeds, self._seed_shares), (masking, self._key_shares)):
@@ -232,15 +247,13 @@ class Server:
         points = np.array([[holder for holder, _ in row] for row in chosen])
         return shamir.reconstruct(points, [[share for _, share in row] for row in chosen])
 
-    def _remove_pair_masks(self, dropped: int, secret: bytes) -> None:
+    def _pair_masks(self, dropped: int, secret: bytes, public) -> list[tuple[bytes, int]]:
+        """What takes a dropped client's masks off: keys and signs, for `masks.add`."""
         private = keys.private_key(lambda _: secret)
-        public = private.public_key().public_bytes_raw()
-        messages.check(
-            public == client.masking_key(self._public[dropped]).public_bytes_raw(),
-            "a masking key was altered.",
-        )
-        session = self._config.session
+        messages.check(private.public_key() == public[dropped], "a masking key was altered.")
+        session, signed_keys = self._config.session, []
         for v in self._masked_with(dropped):
-            shared = keys.agree(private, client.masking_key(self._public[v]))
+            shared = keys.agree(private, public[v])
             key = keys.derive(shared, b"pair", session, min(v, dropped), max(v, dropped))
-            masks.add(self._sum, self._layout, key, sign=-1 if v > dropped else 1)
+            signed_keys.append((key, -1 if v > dropped else 1))
+        return signed_keys

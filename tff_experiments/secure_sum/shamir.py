@@ -7,6 +7,9 @@ Any t shares give the secret; t - 1 of them are uniform, whatever it is.
 A share travels as nine values of 31 bits, 35 bytes.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 import numpy as np
 
 from tff_experiments.secure_sum import keys, packing, stages
@@ -20,23 +23,31 @@ _VALUE_BITS, _SHARE_WORDS = 31, 5
 def split(
     secret: bytes, points: np.ndarray, threshold: int, random_bytes: keys.RandomBytes
 ) -> list[bytes]:
-    """Shares of a secret.
+    """Shares of one secret; see `split_all`."""
+    return split_all([secret], points, threshold, random_bytes)[0]
+
+
+def split_all(
+    secrets: Sequence[bytes], points: np.ndarray, threshold: int, random_bytes: keys.RandomBytes
+) -> list[list[bytes]]:
+    """Shares of secrets, each with coefficients of its own; powers of points are made once.
 
     Args:
-        secret: 32 bytes.
+        secrets: 32 bytes each.
         points: Distinct, in 1 .. PRIME - 1, [holders].
-        threshold: Shares that give the secret, 1 to `holders`.
+        threshold: Shares that give a secret, 1 to `holders`.
         random_bytes: Where the coefficients come from.
 
     Returns:
-        A share for each point, 35 bytes.
+        Of each secret a share for each point, 35 bytes.
     """
     if not 1 <= threshold <= len(points):
         raise ValueError(f"threshold must be in 1 .. {len(points)}, got {threshold}.")
-    coefficients = np.empty((threshold, LIMBS), np.uint64)
-    coefficients[0] = _limbs(secret)
-    coefficients[1:] = uniform((threshold - 1, LIMBS), random_bytes)
-    return _to_bytes(evaluate(coefficients, points))
+    coefficients = np.empty((threshold, len(secrets), LIMBS), np.uint64)
+    coefficients[0] = [_limbs(secret) for secret in secrets]
+    coefficients[1:] = uniform((threshold - 1, len(secrets), LIMBS), random_bytes)
+    values = evaluate(coefficients.reshape(threshold, -1), points).reshape(-1, len(secrets), LIMBS)
+    return [_to_bytes(values[:, i]) for i in range(len(secrets))]
 
 
 def reconstruct(points: np.ndarray, shares: list[list[bytes]]) -> list[bytes]:
@@ -52,14 +63,15 @@ def reconstruct(points: np.ndarray, shares: list[list[bytes]]) -> list[bytes]:
     Raises:
         ProtocolError: Shares do not give a secret: one was altered.
     """
-    values = _from_bytes(b"".join(share for row in shares for share in row))
+    values = _from_bytes(b"".join(map(b"".join, shares)))
     values = values.reshape(*points.shape, LIMBS)
     # Clients that hold shares of all secrets hold them at the same points.
-    distinct, which = np.unique(points, axis=0, return_inverse=True)
-    weights = weights_at_zero(distinct)
+    groups = defaultdict(list)
+    for i, row in enumerate(points):
+        groups[row.tobytes()].append(i)
+    weights = weights_at_zero(points[[rows[0] for rows in groups.values()]])
     secrets = np.empty((len(points), LIMBS), np.uint64)
-    for i, row in enumerate(weights):
-        rows = np.flatnonzero(which == i)
+    for row, rows in zip(weights, groups.values(), strict=True):
         # [1, t] x [t, secrets * limbs]
         stacked = values[rows].transpose(1, 0, 2).reshape(len(row), -1)
         secrets[rows] = matmul(row[None], stacked).reshape(len(rows), LIMBS)

@@ -27,6 +27,7 @@ class Round:
         randoms: Callable[[int], keys.RandomBytes],
         permutation: Sequence[int] = (),
         tamper: transport.Tamper | None = None,
+        make_client: Callable[..., client.Client] = client.Client,
     ):
         """Lets the clients advertise and share their keys.
 
@@ -37,6 +38,7 @@ class Round:
             randoms: A client's number -> where its secrets come from.
             permutation: See `server.Server`.
             tamper: See `transport.Transport`.
+            make_client: Called as the class is; a measurement may put others in.
 
         Raises:
             AbortedError: Too few clients are left.
@@ -44,13 +46,15 @@ class Round:
         self._layout = vectors.Layout(segments)
         self._numbers = {name: i for i, name in enumerate(drops, 1)}
         self._steps = [stages.first_missing(stage) for stage in drops.values()]
+        # One source a client: a repeatable one starts again with the same bytes.
+        sources = {i: randoms(i) for i in self._numbers.values()}
         signing = {}
         if config.active:
-            signing = {i: keys.signing_key(randoms(i)) for i in self._numbers.values()}
+            signing = {i: keys.signing_key(source) for i, source in sources.items()}
         directory = {i: key.public_key() for i, key in signing.items()}
         self._clients = {
-            i: client.Client(
-                i, config, self._layout, random_bytes=randoms(i),
+            i: make_client(
+                i, config, self._layout, random_bytes=sources[i],
                 signing_key=signing.get(i), directory=directory,
             )
             for i in self._numbers.values()
@@ -87,7 +91,7 @@ class Round:
         if self._active:
             self._step(CONSISTENCY, lambda party, message: party.sign_survivors(message))
         self._step(UNMASK, lambda party, message: party.unmask(message))
-        return self._serve(self.server.sum)
+        return self._counted(self.server.sum)
 
     def metrics(self) -> dict[str, float]:
         """Clients in the sum; bytes and CPU seconds a client (means) and at the server."""
@@ -108,6 +112,11 @@ class Round:
         """Clients that refused a message, and why."""
         return self._refusals
 
+    @property
+    def client_seconds(self) -> dict[int, float]:
+        """CPU seconds of each client."""
+        return self._client_seconds
+
     def _is_there(self, number: int, step: int) -> bool:
         return step < self._steps[number - 1] and number not in self._refusals
 
@@ -118,8 +127,11 @@ class Round:
         self._close(step)
 
     def _close(self, step: int) -> None:
+        self._counted(lambda: self.server.close(step))
+
+    def _counted(self, work):
         try:
-            self._serve(lambda: self.server.close(step))
+            return self._serve(work)
         except stages.AbortedError as error:
             error.metrics = self.metrics()
             raise

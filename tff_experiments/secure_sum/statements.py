@@ -17,6 +17,8 @@ class Config(NamedTuple):
         degree: Neighbours of a client; 0 where each is everybody's, as in Bonawitz et al.
         active: Whether keys and survivors are signed.
         session: 16 bytes, another for each round.
+        quorum: Clients that must be in the sum, if more than `threshold`: with fewer, a graph need
+            not hide.
     """
 
     num_clients: int
@@ -24,6 +26,7 @@ class Config(NamedTuple):
     degree: int
     active: bool
     session: bytes
+    quorum: int = 0
 
 
 def own_keys(config: Config, client: int, public: bytes) -> bytes:

@@ -61,8 +61,12 @@ class Layout:
         runs: list[Run] = []
         for segment in segments:
             length, modulus, bound = segment.length, segment.modulus, segment.bound
+            if length < 0:
+                raise ValueError(f"a segment's length must be >= 0, got {length}.")
             if not 1 <= modulus <= 2**MAX_BITS:
                 raise ValueError(f"a modulus must be in 1 .. 2^{MAX_BITS}, got {modulus}.")
+            if not 0 <= bound < modulus:
+                raise ValueError(f"a largest entry must be in 0 .. {modulus - 1}, got {bound}.")
             if runs and runs[-1].modulus == modulus:
                 before = runs.pop()
                 length, bound = length + before.length, max(bound, before.bound)
