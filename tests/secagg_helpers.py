@@ -46,13 +46,13 @@ def names(count):
 
 def draw(segments, rng):
     """A vector: entries below their modulus."""
-    parts = [rng.integers(0, modulus, length, np.int64) for length, modulus in segments]
+    parts = [rng.integers(0, modulus, length, np.int64) for length, modulus, _ in segments]
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def python_sum(vectors, segments):
     """The sum modulo each segment's number, in Python's integers."""
-    moduli = [modulus for length, modulus in segments for _ in range(length)]
+    moduli = [modulus for length, modulus, _ in segments for _ in range(length)]
     columns = zip(*(vector.tolist() for vector in vectors), strict=True)
     sums = [sum(column) for column in columns] if vectors else [0] * len(moduli)
     return [total % modulus for total, modulus in zip(sums, moduli, strict=True)]

@@ -9,12 +9,12 @@ from tff_experiments.secure_sum import he_limbs, stages, vectors
 
 
 def vector_of(rng, segments):
-    parts = [rng.integers(0, modulus, length) for length, modulus in segments]
+    parts = [rng.integers(0, modulus, length) for length, modulus, _ in segments]
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def sum_of(segments, rows):
-    moduli = [modulus for length, modulus in segments for _ in range(length)]
+    moduli = [modulus for length, modulus, _ in segments for _ in range(length)]
     columns = zip(*(row.tolist() for row in rows), strict=True)
     return [sum(column) % m for column, m in zip(columns, moduli, strict=True)]
 

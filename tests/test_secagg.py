@@ -17,7 +17,7 @@ moduli = st.one_of(
     st.integers(1, 2**62),
     st.sampled_from([3, 2**32 - 5, 2**62 - 1]),
 )
-segments = st.lists(st.builds(Segment, st.integers(0, 5), moduli), max_size=4)
+segments = st.lists(st.builds(Segment, st.integers(0, 5), moduli, st.none()), max_size=4)
 seeds = st.integers(0, 2**16)
 
 

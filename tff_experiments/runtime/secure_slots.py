@@ -66,7 +66,8 @@ class SecureSlots:
                     f"a secure sum of {num_clients} values up to {largest} does not fit "
                     f"{MAX_BITS} bits; use fewer bits or fewer clients."
                 )
-            segments.append(vectors.Segment(size, own or 2**bits, largest))
+            modulus = own or 2**bits
+            segments.append(vectors.Segment(size, modulus, min(largest, modulus - 1)))
         return segments
 
     def vector(self, leaves: Sequence[np.ndarray]) -> np.ndarray:

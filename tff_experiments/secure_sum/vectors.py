@@ -35,7 +35,12 @@ class Run(NamedTuple):
 
     length: int
     modulus: int
-    bound: int  # The largest entry that a client may have.
+    largest: int | None = None
+
+    @property
+    def bound(self) -> int:
+        """The largest entry that a client may have."""
+        return self.modulus - 1 if self.largest is None else self.largest
 
     @property
     def bits(self) -> int:
