@@ -29,12 +29,13 @@ def benchmark(*args):
 
 def test_bad_arguments_are_one_line():
     for args, message in (
-        ([], "say what to measure: one of ['memory', 'runtime', 'secure_sum', 'startup']"),
+        ([], "say what to measure: one of ['he', 'memory', 'runtime', 'secure_sum', 'startup']"),
         (["runtime", "--runtime_case=x"], "case must be one of"),
         (["runtime", "--runtime_rounds=0"], "rounds must be >= 1, got 0"),
         (["secure_sum", "--secure_sum_clients=10,x"], "clients must be numbers with commas"),
         (["secure_sum", "--secure_sum_clients=9"], "clients must be >= 10"),
         (["secure_sum", "--secure_sum_case=x"], "case must be one of"),
+        (["he", "--he_length=0"], "length must be >= 1, got 0"),
     ):
         result = benchmark(*args)
         assert result.returncode == 2 and message in result.stderr

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from he_helpers import SEGMENTS, run
 from test_bfv import TABLE, layout, sum_repeated
-from test_he_simulation import SEGMENTS, run
 
 from tff_experiments.secure_sum import ckks, he_noise
 

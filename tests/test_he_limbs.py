@@ -2,21 +2,11 @@
 
 import numpy as np
 import pytest
+from he_helpers import sum_of, vector_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tff_experiments.secure_sum import he_limbs, stages, vectors
-
-
-def vector_of(rng, segments):
-    parts = [rng.integers(0, modulus, length) for length, modulus, _ in segments]
-    return np.concatenate([np.zeros(0, np.int64), *parts])
-
-
-def sum_of(segments, rows):
-    moduli = [modulus for length, modulus, _ in segments for _ in range(length)]
-    columns = zip(*(row.tolist() for row in rows), strict=True)
-    return [sum(column) % m for column, m in zip(columns, moduli, strict=True)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -58,6 +48,10 @@ def test_an_entry_takes_the_fewest_limbs():
     run = vectors.Run(1, 2**36)
     assert he_limbs.cut(run, 2**36 - 1) == (1, 36, 2**36 - 1)
     assert he_limbs.cut(run, 2**36 - 2) == (2, 18, 2**18 - 1)
+    # An entry that is known to be smaller than the modulus needs less.
+    small = vectors.Run(1, 2**36, 2**30)
+    assert he_limbs.cut(small, 2**30) == (1, 31, 2**30)
+    assert he_limbs.cut(small, 2**30 - 1) == (2, 16, 2**16 - 1)
     assert he_limbs.cut(vectors.Run(1, 1), 1).number == 0
     # A modulus that is no power of two needs no more room than its largest entry.
     assert he_limbs.cut(vectors.Run(1, 1001), 1000) == (1, 10, 1000)

@@ -11,7 +11,7 @@ from tff_experiments import datasets, runtime, tasks, training
 from tff_experiments.aggregation import mean, secure_mean
 from tff_experiments.algorithms import fed_avg, optimizers
 from tff_experiments.clients import dropouts
-from tff_experiments.secure_sum import plain, secagg, secagg_plus
+from tff_experiments.secure_sum import bfv, ckks, plain, secagg, secagg_plus
 
 # With this seed never more than 3 of the 10 clients drop in one round: none is aborted.
 HPARAMS = training.Hparams(
@@ -24,6 +24,8 @@ PROTOCOLS = {
     "semi_honest": secagg.build(secagg.Hparams(variant="semi_honest", threshold=0.55)),
     "graph": secagg_plus.build(secagg_plus.Hparams(adversary="semi_honest", max_dropout_rate=0.5)),
     "semi_malicious_graph": secagg_plus.build(secagg_plus.Hparams(max_dropout_rate=0.3)),
+    "bfv": bfv.build(bfv.Hparams()),
+    "ckks": ckks.build(ckks.Hparams()),
 }
 
 

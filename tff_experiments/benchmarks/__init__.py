@@ -2,6 +2,12 @@
 title, the table's head, and its rows.
 """
 
-from tff_experiments.benchmarks import memory, runtime, secure_sum, startup
+from tff_experiments.benchmarks import he, memory, runtime, secure_sum, startup
 
-BY_NAME = {"memory": memory, "runtime": runtime, "secure_sum": secure_sum, "startup": startup}
+BY_NAME = {
+    "he": he,
+    "memory": memory,
+    "runtime": runtime,
+    "secure_sum": secure_sum,
+    "startup": startup,
+}

@@ -63,6 +63,7 @@ class Scheme(seal.Scheme):
     def __init__(self, choice: he_noise.Choice):
         """Takes N, q and t."""
         super().__init__("BFV", choice.degree, choice.bits, choice.plain)
+        self.parameters += f", log t = {choice.plain.bit_length()}"
         self._encoder = self._seal.BatchEncoder(self.context)
 
     def _fits(self, ciphertext) -> bool:

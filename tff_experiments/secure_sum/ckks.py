@@ -57,6 +57,7 @@ class Scheme(seal.Scheme):
     def __init__(self, choice: he_noise.Choice):
         """Takes N, q and the scale."""
         super().__init__("CKKS", choice.degree, choice.bits)
+        self.parameters += f", scale 2^{choice.plain.bit_length() - 1}"
         self._scale = float(choice.plain)
         self._encoder = self._seal.CKKSEncoder(self.context)
 

@@ -1,8 +1,9 @@
 """Clients, server and key holder of one session in one process, which exchange nothing but bytes.
 
 A client that drops before it uploads is not in the sum; whatever becomes of it later does not
-matter, as the key holder needs no client. Clients upload one after another: neither a client nor
-the server holds more than one client's ciphertexts beside the sum.
+matter, as the key holder needs no client. Clients upload one after another, so that neither a
+client nor the server holds more than one client's ciphertexts beside the sum; the libraries would
+not encrypt in parallel anyway, as they hold Python's lock.
 
 Simulated are: the network (an in-memory transport that counts), the machines, who drops out when
 (given), and how clients come to know the key holder's verification key. Channels are taken to be
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tff_experiments.secure_sum import he_parties, keys, stages, transport
+from tff_experiments.secure_sum import he_key_holder, he_parties, keys, stages, transport
 from tff_experiments.secure_sum.stages import ADVERTISE, UNMASK, UPLOAD
 
 KEY_HOLDER = -1
@@ -58,7 +59,9 @@ class Round:
         self._clients = {
             i: he_parties.Client(config, verification_key) for i in self._numbers.values()
         }
-        self.key_holder = self._work(KEY_HOLDER, lambda: he_parties.KeyHolder(config, signing_key))
+        self.key_holder = self._work(
+            KEY_HOLDER, lambda: he_key_holder.KeyHolder(config, signing_key)
+        )
         self._advertise()
 
     def add(self, name: str, vector: np.ndarray) -> None:

@@ -14,6 +14,8 @@ import numpy as np
 
 from tff_experiments.secure_sum import stages
 
+# Bytes around a ciphertext's 64-bit words.
+_HEADERS = 1024
 # What SEAL throws at bytes that are no such object, or of other parameters.
 _ERRORS = (ValueError, RuntimeError, IndexError, TypeError, MemoryError, OverflowError)
 
@@ -54,6 +56,7 @@ class Scheme:
         if not self.context.parameters_set():
             raise ValueError(f"SEAL: {self.context.parameters_error_message()}")
         self.slots, self.modulus = degree, primes[0].value()
+        self.parameters = f"N = {degree}, log q = {bits}"
         self._evaluator = self._seal.Evaluator(self.context)
 
     def generate(self) -> tuple[Any, bytes]:
@@ -81,6 +84,8 @@ class Scheme:
 
     def load(self, data: bytes) -> Any:
         """A ciphertext; ProtocolError where it is none of these parameters."""
+        if len(data) > 2 * 8 * self.slots + _HEADERS:
+            raise stages.ProtocolError("a ciphertext is too long.")
         ciphertext = self._load(self._seal.Ciphertext(), data)
         fits = ciphertext.size() == 2 and self._fits(ciphertext)
         if not fits or ciphertext.parms_id() != self.context.first_parms_id():
