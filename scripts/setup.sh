@@ -1,5 +1,7 @@
 #!/bin/sh
-# Makes .venv with the locked packages, if it is missing or older than the lock. Sourced or run by demo.sh and test.sh.
+# Makes .venv with the locked packages, if it is missing or older than the lock. Run by demo.sh and test.sh.
+# --python=3.10 makes it with Python 3.10 and the packages that 3.11 lacks: OpenFHE. Without the option .venv keeps the
+# Python that it has; a new one gets 3.11.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -8,7 +10,17 @@ stop() {
   exit 1
 }
 
-wanted=$(sha256sum requirements.txt | cut -d' ' -f1)
+python=$(cut -sd' ' -f2 .venv/installed 2>/dev/null || true)
+python=${python:-3.11}
+for argument; do
+  case "$argument" in
+    --python=3.10 | --python=3.11) python=${argument#--python=} ;;
+    *) stop "the only option is --python=3.10 or --python=3.11, got '$argument'." ;;
+  esac
+done
+locks=requirements.txt
+[ "$python" != 3.10 ] || locks="requirements.txt requirements-openfhe.txt"
+wanted="$(cat $locks | sha256sum | cut -d' ' -f1) $python"
 [ "$(cat .venv/installed 2>/dev/null || true)" != "$wanted" ] || exit 0
 
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] ||
@@ -23,18 +35,23 @@ free_kb=$(df -Pk . | awk 'NR == 2 { print $4 }')
 
 make_venv() {
   rm -rf .venv
-  for python in python3.11 python3 python; do
-    "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || continue
-    "$python" -m venv .venv >/dev/null 2>&1 && return
+  for command in "python$python" python3 python; do
+    "$command" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$python')" 2>/dev/null || continue
+    "$command" -m venv .venv >/dev/null 2>&1 && return
   done
-  command -v uv >/dev/null 2>&1 && uv venv --quiet --seed --python 3.11 .venv && return
-  stop "Python 3.11 with venv is needed, and was not found ($(python3 --version 2>&1 || echo 'no python3')); install python3.11 and python3.11-venv, or uv, which fetches it."
+  command -v uv >/dev/null 2>&1 && uv venv --quiet --seed --python "$python" .venv && return
+  stop "Python $python with venv is needed, and was not found ($(python3 --version 2>&1 || echo 'no python3')); install python$python and python$python-venv, or uv, which fetches it."
 }
 
 echo "setup: installing the packages into .venv (once, 1 to 5 minutes, 3 GB)" >&2
 make_venv
 log=.venv/install.log
-if ! .venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt >"$log" 2>&1; then
+install() {
+  for lock in $locks; do
+    .venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r "$lock" || return
+  done
+}
+if ! install >"$log" 2>&1; then
   if grep -q "No space left" "$log"; then
     stop "the disk is full; free 4 GB in $(pwd) and in ${TMPDIR:-/tmp}, and start again."
   elif grep -qiE "name resolution|connection (error|refused|broken)|timed out|unreachable|NewConnectionError|ProxyError" "$log"; then

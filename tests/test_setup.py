@@ -1,5 +1,6 @@
 """scripts/setup.sh stops with one clear line where TFF can't be installed."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ def fresh(tmp_path):
     repo = tmp_path / "repo"
     (repo / "scripts").mkdir(parents=True)
     shutil.copy(REPO / "scripts" / "setup.sh", repo / "scripts")
-    shutil.copy(REPO / "requirements.txt", repo)
+    for name in ("requirements.txt", "requirements-openfhe.txt"):
+        shutil.copy(REPO / name, repo)
     tools = tmp_path / "tools"
     tools.mkdir()
     return repo, tools
@@ -26,11 +28,16 @@ def fake(tools, name, script):
     path.chmod(0o755)
 
 
-def run(fresh):
+def run(fresh, *arguments):
     repo, tools = fresh
     env = {**os.environ, "PATH": f"{tools}:/usr/bin:/bin"}
     done = subprocess.run(
-        ["sh", "scripts/setup.sh"], cwd=repo, env=env, capture_output=True, text=True, timeout=60
+        ["sh", "scripts/setup.sh", *arguments],
+        cwd=repo,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if "installing the packages" not in line]
@@ -38,7 +45,7 @@ def run(fresh):
 
 
 def no_python(tools):
-    for name in ("python3.11", "python3", "python"):
+    for name in ("python3.10", "python3.11", "python3", "python"):
         fake(tools, name, "echo Python 3.13.0; [ $1 = --version ]")
 
 
@@ -69,10 +76,32 @@ def test_a_full_disk_is_refused_before_anything_is_installed(fresh):
     assert not (fresh[0] / ".venv").exists()
 
 
-def test_a_python_that_tff_can_not_use_is_refused_with_the_way_out(fresh):
+@pytest.mark.parametrize("version", ["3.10", "3.11"])
+def test_a_python_that_tff_can_not_use_is_refused_with_the_way_out(fresh, version):
     no_python(fresh[1])
-    line = run(fresh)
-    assert "Python 3.11 with venv is needed" in line and "or uv, which fetches it" in line
+    line = run(fresh, f"--python={version}")
+    assert f"Python {version} with venv is needed" in line and "or uv, which fetches it" in line
+
+
+@pytest.mark.parametrize("arguments", [(), ("--python=3.11",)])
+def test_an_environment_that_is_up_to_date_keeps_its_python(fresh, arguments):
+    repo, tools = fresh
+    no_python(tools)
+    locks = [
+        (repo / name).read_bytes() for name in ("requirements.txt", "requirements-openfhe.txt")
+    ]
+    (repo / ".venv").mkdir()
+    installed = hashlib.sha256(b"".join(locks)).hexdigest() + " 3.10\n"
+    (repo / ".venv" / "installed").write_text(installed)
+    if arguments:
+        assert "Python 3.11 with venv is needed" in run(fresh, *arguments)
+        return
+    assert subprocess.run(["sh", "scripts/setup.sh"], cwd=repo, timeout=60).returncode == 0
+    assert (repo / ".venv" / "installed").read_text() == installed
+
+
+def test_another_python_is_refused(fresh):
+    assert "the only option is --python=3.10 or --python=3.11" in run(fresh, "--python=3.12")
 
 
 @pytest.mark.parametrize(

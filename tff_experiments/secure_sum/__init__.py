@@ -10,7 +10,16 @@ A protocol knows vectors of integers, one per client, and moduli; it knows nothi
 nothing of TensorFlow.
 """
 
-from tff_experiments.secure_sum import bfv, ckks, paillier, plain, secagg, secagg_plus
+from tff_experiments.secure_sum import (
+    bfv,
+    ckks,
+    paillier,
+    plain,
+    secagg,
+    secagg_plus,
+    threshold_bfv,
+    threshold_ckks,
+)
 
 BY_NAME = {
     "plain": plain,
@@ -19,4 +28,6 @@ BY_NAME = {
     "bfv": bfv,
     "ckks": ckks,
     "paillier": paillier,
+    "threshold_bfv": threshold_bfv,
+    "threshold_ckks": threshold_ckks,
 }

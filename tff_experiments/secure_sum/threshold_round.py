@@ -1,0 +1,206 @@
+"""Clients, parties and server of one session in one process, which exchange nothing but bytes.
+
+Parties are clients. One that drops out before it shared its key part has none in the joint key; one
+that drops later has, and it is recovered if t parties are left. Parties open one after another, so
+that the server holds the partial decryptions of one beside their sum.
+
+    stages             before_advertising, before_key_sharing     no party; not in the sum
+                       before_upload                              not in the sum; recovered
+                       before_consistency                         in the sum; recovered
+                       before_unmasking                           opened; gives no share of others'
+
+Simulated are: the network (an in-memory transport that counts), the machines, who drops out when
+(given), and who draws the committee: here nobody's preference, elsewhere a public lottery. Channels
+are taken to be authentic, as TLS makes them. The cryptography is not simulated.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tff_experiments.secure_sum import (
+    he_limbs,
+    he_parties,
+    he_protocol,
+    he_simulation,
+    keys,
+    openfhe_schemes,
+    secagg,
+    secagg_plus,
+    stages,
+    threshold_parties,
+    threshold_server,
+    transport,
+    vectors,
+)
+from tff_experiments.secure_sum.stages import ADVERTISE, SHARE, UPLOAD
+from tff_experiments.secure_sum.threshold_parties import OPEN, RECOVER
+from tff_experiments.secure_sum.transport import SERVER
+
+Choose = Callable[[openfhe_schemes.Size], tuple[int, Callable[[int], Any]]]
+"""Size -> (largest value of a limb, largest value in use -> scheme); ValueError where none fits."""
+
+
+class Round(he_simulation.Round):
+    """One sum that parties open together. Inputs may be added from several threads."""
+
+    def __init__(
+        self,
+        config: threshold_parties.Config,
+        drops: Mapping[str, str],
+        *,
+        randoms: Callable[[int], keys.RandomBytes],
+        tamper: transport.Tamper | None = None,
+    ):
+        """Makes and shares the keys.
+
+        Args:
+            config: The session's.
+            drops: Client -> the stage at which it drops, "" if it stays.
+            randoms: A party's number -> where its own secrets come from; OpenFHE has its own.
+            tamper: See `transport.Transport`.
+
+        Raises:
+            AbortedError: Too few parties are left.
+        """
+        self._config = config.sums
+        self._numbers = {name: i for i, name in enumerate(drops, 1)}
+        self._steps = [stages.first_missing(stage) for stage in drops.values()]
+        self.transport = transport.Transport(tamper)
+        self.server = threshold_server.Server(config)
+        self.refusals: dict[int, str] = {}
+        self.seconds = dict.fromkeys([SERVER, *self._numbers.values()], 0.0)
+        self._uploading = threading.Lock()
+        self._clients = {i: threshold_parties.Client(config.sums) for i in self._numbers.values()}
+        self.parties = {i: threshold_parties.Party(i, config, randoms(i)) for i in config.parties}
+        server = self.server
+        self._step(ADVERTISE, server.lead, threshold_parties.Party.advertise, server.take_key)
+        self._step(SHARE, server.directory, threshold_parties.Party.share, server.take_shares)
+        with self._with_metrics():
+            self._joint_key = self._work(SERVER, server.joint_key)
+
+    def add(self, name: str, vector: np.ndarray) -> None:
+        """Has a client encrypt and upload its vector, int64 [length], unless it has dropped.
+
+        Raises:
+            ValueError: The vector does not fit.
+        """
+        number = self._numbers[name]
+        if self._is_there(number, UPLOAD):
+            for arrived in self.transport.send(UPLOAD, SERVER, number, self._joint_key):
+                take = lambda arrived=arrived: self._clients[number].take_key(arrived)
+                self._try(number, number, take)
+        super().add(name, vector)
+
+    def finish(self) -> np.ndarray:
+        """Opens the sum of the vectors that were uploaded, int64 [length].
+
+        Raises:
+            AbortedError: Too few clients or parties are left.
+            ProtocolError: What came from the parties does not open it.
+        """
+        server = self.server
+        self._check_enough("uploaded", len(server.survivors))
+        for number in server.parties:
+            for half in server.halves():
+                self._ask(OPEN, number, half, threshold_parties.Party.open, server.take_partials)
+        with self._with_metrics():
+            server.check_opened()
+            if server.missing:
+                for number in server.opened:
+                    self._ask(
+                        RECOVER, number, self._work(SERVER, lambda n=number: server.question(n)),
+                        threshold_parties.Party.recover, server.take_given,
+                    )  # fmt: skip
+                self._work(SERVER, server.recover)
+        return self._work(SERVER, server.total)
+
+    def metrics(self) -> dict[str, float]:
+        """As in `he_simulation`, with the parties in the place of the key holder."""
+        self.seconds.setdefault(he_simulation.KEY_HOLDER, 0.0)
+        found = super().metrics()
+        del found["secure_sum/key_holder_seconds"]
+        opened = self.server.opened
+        return found | {
+            "secure_sum/parties": len(self.server.parties),
+            "secure_sum/recovered": len(self.server.missing) if opened else 0,
+        }
+
+    def _step(self, step: int, question, act, take) -> None:
+        for number in self.parties:
+            self._ask(step, number, self._work(SERVER, question), act, take)
+
+    def _ask(self, step: int, number: int, question: bytes, act, take) -> None:
+        """One party's step: a question to it, its answer, and what the server makes of that."""
+        if not self._is_there(number, step):
+            return
+        party = self.parties[number]
+        for message in self.transport.send(step, SERVER, number, question):
+            answer = self._try(number, number, lambda m=message: act(party, m))
+            if answer is None:
+                return
+            for arrived in self.transport.send(step, number, SERVER, answer):
+                self._try(number, SERVER, lambda m=arrived: take(number, m))
+
+    @contextlib.contextmanager
+    def _with_metrics(self):
+        try:
+            yield
+        except stages.AbortedError as error:
+            error.metrics = self.metrics()
+            raise
+
+
+def check(num_clients: int, committee: int) -> None:
+    """Raises ValueError where no committee can be drawn from so few."""
+    if num_clients < 2:
+        raise ValueError(
+            f"a sum of {num_clients} clients is one client's vector; take at least 2 a round."
+        )
+    if committee > num_clients:
+        raise ValueError(f"a committee of {committee} can't be drawn from {num_clients} clients.")
+
+
+def check_hparams(committee: int, threshold: float) -> None:
+    """Raises ValueError for a committee or threshold that protects nothing."""
+    if committee < 0 or committee == 1:
+        raise ValueError(f"a committee has at least 2 parties, or 0 for all, got {committee}.")
+    if threshold and not 0.5 < threshold <= 1:
+        raise ValueError(f"threshold must be in (1/2, 1], or 0 to choose it, got {threshold}.")
+
+
+def start(
+    hparams,
+    choose: Choose,
+    segments: Sequence[vectors.Segment],
+    drops: Mapping[str, str],
+    seed: tuple[int, int] | None,
+    tamper: transport.Tamper | None,
+) -> Round:
+    """Begins a round.
+
+    Args:
+        hparams: `committee` and `threshold`.
+        choose: The scheme.
+        segments: Of the clients' vectors.
+        drops: Each client, and the stage at which it drops, "" if it stays.
+        seed: (seed, round) of a repeatable simulation: sessions, committees and shares repeat,
+            OpenFHE's randomness does not.
+        tamper: See `transport.Transport`.
+    """
+    random_bytes = secagg.source(seed, 0)
+    session, count = random_bytes(keys.SESSION_SIZE), len(drops)
+    size = min(hparams.committee or count, count)
+    drawn = secagg_plus.permutation(count, random_bytes)[:size]
+    threshold = secagg.threshold(secagg.Hparams("semi_honest", hparams.threshold), size)
+    layout = vectors.Layout(segments)
+    capacity, scheme_fn = choose(openfhe_schemes.Size(max(count, 1), max(size, 1)))
+    limbs = he_limbs.Limbs(layout, capacity)
+    least = he_protocol.threshold(0.0, count)
+    scheme = scheme_fn(limbs.largest)
+    sums = he_parties.Config(count, least, session, layout, limbs, scheme)
+    config = threshold_parties.Config(tuple(sorted(i + 1 for i in drawn)), threshold, sums)
+    return Round(config, drops, randoms=lambda i: secagg.source(seed, i), tamper=tamper)
