@@ -9,12 +9,19 @@ import pytest
 from absl import flags
 from conftest import REPO
 
-from tff_experiments import datasets, quiet, runtime, tasks
+from tff_experiments import datasets, quiet, runtime, secure_sum, tasks
 from tff_experiments import flags as hparams_flags
 from tff_experiments.aggregation import BY_NAME as AGGREGATORS
 from tff_experiments.algorithms import BY_NAME as ALGORITHMS
 
-ROOMS = (datasets.BY_NAME, tasks.BY_NAME, runtime.BY_NAME, AGGREGATORS, ALGORITHMS)
+ROOMS = (
+    datasets.BY_NAME,
+    tasks.BY_NAME,
+    runtime.BY_NAME,
+    secure_sum.BY_NAME,
+    AGGREGATORS,
+    ALGORITHMS,
+)
 MODULES = [module for by_name in ROOMS for module in by_name.values()]
 
 

@@ -12,7 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import threadpoolctl
 
-from tff_experiments.benchmarks import secure_sum_goals, secure_sum_rows, secure_sum_units
+from tff_experiments.benchmarks import (
+    he_beside,
+    secure_sum_goals,
+    secure_sum_rows,
+    secure_sum_units,
+)
 from tff_experiments.secure_sum import bfv, ckks, he_limbs, paillier, vectors
 
 HEAD = (
@@ -55,11 +60,14 @@ class Case(NamedTuple):
     num_clients: int
     bits: int  # Of an input.
 
-    def layout(self, length: int) -> vectors.Layout:
+    def segment(self, length: int) -> vectors.Segment:
         """With the modulus that the runtime takes: the least power of two above any sum."""
         largest = 2**self.bits - 1
-        modulus = 2 ** (largest * self.num_clients).bit_length()
-        return vectors.Layout([vectors.Segment(length, modulus, largest)])
+        return vectors.Segment(length, 2 ** (largest * self.num_clients).bit_length(), largest)
+
+    def layout(self, length: int) -> vectors.Layout:
+        """Of vectors of such entries."""
+        return vectors.Layout([self.segment(length)])
 
 
 class Costs(NamedTuple):
@@ -85,7 +93,9 @@ def run(hparams: Hparams):
         f"{hparams.length:,} entries, {secure_sum_rows.cpu()}; medians of {hparams.repeats}. "
         f"Goals, for {GOAL_BITS} bits and n <= {GOAL_CLIENTS}: encryption < {GOAL_ENCRYPT} s, "
         f"adding < {1e3 * GOAL_ADD:.0f} ms, at most {GOAL_EXPANSION} times the bytes of "
-        f"float32. Paillier: {PAILLIER_LENGTH:,} entries were measured, the row is in proportion."
+        f"float32. Paillier: {PAILLIER_LENGTH:,} entries were measured, the row is in proportion. "
+        f"SecAgg and SecAgg+: all steps of a client are under encrypt, all of the server for all "
+        f"clients under decrypt; one round, nobody drops."
     )
     return title, HEAD, rows
 
@@ -95,6 +105,8 @@ def _rows(case: Case, hparams: Hparams) -> list[tuple[str, ...]]:
     plain = layout.num_bytes
     rows = [("packed, in the clear", f"{case.num_clients}, {case.bits}", "", "", "", "", "", "")]
     rows[0] += (f"{plain / 1e6:.2f}", f"{plain / 4 / hparams.length:.2f}", "")
+    if case.num_clients <= he_beside.MAX_CLIENTS:
+        rows += [_masked(name, case, hparams.length) for name in he_beside.PROTOCOLS]
     for name, choose in (("bfv", bfv.choose), ("ckks", ckks.choose)):
         costs, parameters = measure(choose, layout, case, hparams.repeats)
         rows.append(line(name, case, parameters, costs, hparams.length))
@@ -106,6 +118,13 @@ def _rows(case: Case, hparams: Hparams) -> list[tuple[str, ...]]:
         costs = Costs(costs.keys, *(ratio * value for value in costs[1:]))
         rows.append(line("paillier", case, parameters, costs, hparams.length))
     return rows
+
+
+def _masked(name: str, case: Case, length: int) -> tuple[str, ...]:
+    costs = he_beside.measure(name, case.segment(length), case.num_clients)
+    of = f"{case.num_clients}, {case.bits}"
+    sent = f"{costs.num_bytes / 1e6:.2f}", f"{costs.num_bytes / 4 / length:.2f}"
+    return name, of, "", "", f"{costs.client:.2f}", "", "", f"{costs.server:.2f}", *sent, ""
 
 
 def measure(
