@@ -9,7 +9,7 @@ Assumes:     the decisional composite residuosity problem; 3072 bits of n are ta
              security (NIST SP 800-57 part 1, table 2).
 Reveals:     what `bfv` does. A ciphertext has no noise.
 Slow:        a ciphertext of 3072 bits takes about 35 ms to make and 10 ms to decrypt, with gmpy2;
-             eight times as long without. A vector of 1.2 million entries takes a client 8 minutes.
+             eight times as long without. A vector of 1.2 million entries takes a client 6 minutes.
              Longer ones than `max_length` are refused unless `force` is set.
 Licence:     phe is under the GPL 3; it is imported when this protocol starts, and only then.
 """
