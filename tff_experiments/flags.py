@@ -120,7 +120,7 @@ def _helps(hparams_class: type) -> dict[str, str]:
     """Field name -> the string literal that follows the field in the class's source."""
     body = ast.parse(textwrap.dedent(inspect.getsource(hparams_class))).body[0].body
     return {
-        field.target.id: text.value.value
+        field.target.id: " ".join(text.value.value.split())
         for field, text in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(text, ast.Expr)
