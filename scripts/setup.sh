@@ -35,7 +35,8 @@ free_kb=$(df -Pk . | awk 'NR == 2 { print $4 }')
 
 make_venv() {
   rm -rf .venv
-  for command in "python$python" python3 python; do
+  # pyenv's own commands refuse a version that it has and that was not chosen.
+  for command in "python$python" python3 python "${PYENV_ROOT:-$HOME/.pyenv}/versions/$python".*/bin/python; do
     "$command" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$python')" 2>/dev/null || continue
     "$command" -m venv .venv >/dev/null 2>&1 && return
   done

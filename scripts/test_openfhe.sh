@@ -7,10 +7,12 @@ venv=.venv-openfhe
 
 make_venv() {
   rm -rf "$venv"
-  if python3.10 -c 'import venv, ensurepip' 2>/dev/null; then
-    python3.10 -m venv "$venv"
+  # pyenv's own command refuses a version that it has and that was not chosen.
+  for command in python3.10 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.10.*/bin/python; do
+    "$command" -c 'import venv, ensurepip' 2>/dev/null || continue
+    "$command" -m venv "$venv"
     return
-  fi
+  done
   uv=$(command -v uv || true)
   if [ -z "$uv" ]; then
     tools=$(mktemp -d)

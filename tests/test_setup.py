@@ -28,9 +28,15 @@ def fake(tools, name, script):
     path.chmod(0o755)
 
 
+def environment(repo, tools):
+    env = {**os.environ, "PATH": f"{tools}:/usr/bin:/bin", "HOME": str(repo)}
+    env.pop("PYENV_ROOT", None)
+    return env
+
+
 def run(fresh, *arguments):
     repo, tools = fresh
-    env = {**os.environ, "PATH": f"{tools}:/usr/bin:/bin"}
+    env = environment(repo, tools)
     done = subprocess.run(
         ["sh", "scripts/setup.sh", *arguments],
         cwd=repo,
@@ -49,12 +55,12 @@ def no_python(tools):
         fake(tools, name, "echo Python 3.13.0; [ $1 = --version ]")
 
 
-def python_whose_pip_says(tools, words):
-    """A python3.11 that makes a .venv in which pip fails."""
+def python_whose_pip_says(tools, words, name="python3.11"):
+    """A Python that makes a .venv in which pip fails."""
     pip = f'echo "{words}" >&2; exit 1'
     fake(
         tools,
-        "python3.11",
+        name,
         'case "$1" in -c) exit 0 ;; -m) mkdir -p .venv/bin; '
         f"printf '#!/bin/sh\\n{pip}\\n' >.venv/bin/pip; chmod +x .venv/bin/pip ;; esac",
     )
@@ -96,8 +102,19 @@ def test_an_environment_that_is_up_to_date_keeps_its_python(fresh, arguments):
     if arguments:
         assert "Python 3.11 with venv is needed" in run(fresh, *arguments)
         return
-    assert subprocess.run(["sh", "scripts/setup.sh"], cwd=repo, timeout=60).returncode == 0
+    env = environment(repo, tools)
+    done = subprocess.run(["sh", "scripts/setup.sh"], cwd=repo, env=env, timeout=60)
+    assert done.returncode == 0
     assert (repo / ".venv" / "installed").read_text() == installed
+
+
+def test_a_python_of_pyenv_is_found(fresh):
+    repo, tools = fresh
+    no_python(tools)
+    python = repo / ".pyenv" / "versions" / "3.10.7" / "bin"
+    python.mkdir(parents=True)
+    python_whose_pip_says(python, "ERROR: it was found", "python")
+    assert "pip failed: ERROR: it was found" in run(fresh, "--python=3.10")
 
 
 def test_another_python_is_refused(fresh):

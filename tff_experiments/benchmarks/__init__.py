@@ -2,7 +2,7 @@
 title, the table's head, and its rows.
 """
 
-from tff_experiments.benchmarks import he, memory, runtime, secure_sum, startup
+from tff_experiments.benchmarks import he, memory, runtime, secure_sum, startup, threshold_he
 
 BY_NAME = {
     "he": he,
@@ -10,4 +10,5 @@ BY_NAME = {
     "runtime": runtime,
     "secure_sum": secure_sum,
     "startup": startup,
+    "threshold_he": threshold_he,
 }

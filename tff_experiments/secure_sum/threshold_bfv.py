@@ -54,7 +54,7 @@ class ThresholdBfv:
     def check(self, num_clients: int) -> None:
         """Raises ValueError for too few clients, too many, or where OpenFHE is not installed."""
         threshold_round.check(num_clients, self._hparams.committee)
-        self._choose(openfhe_schemes.Size(num_clients, self._hparams.committee or num_clients))
+        self.choose(openfhe_schemes.Size(num_clients, self._hparams.committee or num_clients))
 
     def start(
         self,
@@ -70,9 +70,10 @@ class ThresholdBfv:
             AbortedError: Too few clients are left.
             ValueError: OpenFHE is not installed.
         """
-        return threshold_round.start(self._hparams, self._choose, segments, drops, seed, tamper)
+        return threshold_round.start(self._hparams, self.choose, segments, drops, seed, tamper)
 
-    def _choose(self, size: openfhe_schemes.Size):
+    def choose(self, size: openfhe_schemes.Size):
+        """See `threshold_ckks.choose`."""
         strong = self._hparams.flooding == "strong"
         ring = openfhe_ring.bfv(strong)
         capacity = openfhe_schemes.Bfv.capacity(size, strong=strong)
