@@ -1,9 +1,13 @@
 """Threshold homomorphic encryption, where OpenFHE is: scripts/test_openfhe.sh. No TensorFlow."""
 
 import sys
+from concurrent import futures
 
+import msgpack
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tff_experiments.secure_sum import (
     messages,
@@ -134,6 +138,48 @@ def test_fresh_keys_every_round(openfhe):
     assert len(parts) == 2 * K
 
 
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    drops=st.lists(st.sampled_from([*[""] * 9, *stages.STAGES]), min_size=N, max_size=N),
+    name=st.sampled_from(FAST),
+)
+def test_any_dropouts_give_the_exact_sum_or_an_abort_that_counts(openfhe, drops, name):
+    steps = [stages.first_missing(stage) for stage in drops]
+    parties = [step > stages.SHARE for step in steps]
+    opened = sum(step > threshold_parties.OPEN for step in steps)
+    stay = sum(step > threshold_parties.RECOVER for step in steps)
+    enough = sum(parties) >= T and sum(step > stages.UPLOAD for step in steps) >= N // 2 + 1
+    # Shares are asked for where somebody who shared did not open.
+    enough = enough and opened >= T and (opened == sum(parties) or stay >= T)
+    small = [vectors.Segment(3, 1000)]
+    try:
+        got, uploads, _ = run(name, {f"c{i}": s for i, s in enumerate(drops)}, segments=small)
+    except stages.AbortedError:
+        assert not enough
+    else:
+        assert enough and got.tolist() == total(uploads, small)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_clients_may_be_added_from_many_threads(openfhe, name):
+    sum_of = begin(name)
+    vectors_of = [vector(i) for i in range(N)]
+    with futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: sum_of.add(f"c{i}", vectors_of[i]), range(N)))
+    assert sum_of.finish().tolist() == total(vectors_of)
+
+
+def test_a_vector_that_does_not_fit_is_refused(openfhe):
+    sum_of = begin("bfv", segments=[vectors.Segment(3, 1000, 10)])
+    for wrong in ([0, 0, 11], [0, -1, 0], [0, 0]):
+        with pytest.raises(ValueError, match="vector"):
+            sum_of.add("c0", np.array(wrong))
+
+
 # What the server has.
 
 
@@ -158,8 +204,6 @@ class Spy:
 
 
 def m_session(message):
-    import msgpack
-
     return msgpack.unpackb(message)[1]
 
 
