@@ -1,5 +1,6 @@
 """Runs whose sums are secure: the bits of plain sums, nothing in the clear, clean aborts."""
 
+import importlib.util
 import itertools
 
 import numpy as np
@@ -11,7 +12,15 @@ from tff_experiments import datasets, runtime, tasks, training
 from tff_experiments.aggregation import mean, secure_mean
 from tff_experiments.algorithms import fed_avg, optimizers
 from tff_experiments.clients import dropouts
-from tff_experiments.secure_sum import bfv, ckks, plain, secagg, secagg_plus
+from tff_experiments.secure_sum import (
+    bfv,
+    ckks,
+    plain,
+    secagg,
+    secagg_plus,
+    threshold_bfv,
+    threshold_ckks,
+)
 
 # With this seed never more than 3 of the 10 clients drop in one round: none is aborted.
 HPARAMS = training.Hparams(
@@ -27,6 +36,10 @@ PROTOCOLS = {
     "bfv": bfv.build(bfv.Hparams()),
     "ckks": ckks.build(ckks.Hparams()),
 }
+# There is no OpenFHE for Python 3.11: in an environment of scripts/setup.sh --python=3.10.
+if importlib.util.find_spec("openfhe"):
+    PROTOCOLS["threshold_ckks"] = threshold_ckks.build(threshold_ckks.Hparams())
+    PROTOCOLS["threshold_bfv"] = threshold_bfv.build(threshold_bfv.Hparams())
 
 
 def build(task, aggregator=secure_mean, **hparams):
