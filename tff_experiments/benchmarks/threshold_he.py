@@ -7,6 +7,7 @@ integers.
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,8 +64,8 @@ class Costs(NamedTuple):
 
 PROTOCOLS = {
     "threshold_ckks": threshold_ckks.choose,
-    "threshold_bfv": threshold_bfv.build(threshold_bfv.Hparams()).choose,
-    "threshold_bfv strong": threshold_bfv.build(threshold_bfv.Hparams(flooding="strong")).choose,
+    "threshold_bfv": functools.partial(threshold_bfv.choose, strong=False),
+    "threshold_bfv strong": functools.partial(threshold_bfv.choose, strong=True),
 }
 
 

@@ -28,10 +28,7 @@ class Protocol:
 
     def check(self, num_clients: int) -> None:
         """Raises ValueError for too few or too many clients, or without the library."""
-        if num_clients < 2:
-            raise ValueError(
-                f"a sum of {num_clients} clients is one client's vector; take at least 2 a round."
-            )
+        check_clients(num_clients)
         self._choose(vectors.Layout([vectors.Segment(1, 2)]), num_clients)
 
     def start(
@@ -68,6 +65,14 @@ class Protocol:
             scheme=scheme,
         )
         return he_simulation.Round(config, drops, random_bytes=random_bytes, tamper=tamper)
+
+
+def check_clients(num_clients: int) -> None:
+    """Raises ValueError where there is nothing to hide a vector among."""
+    if num_clients < 2:
+        raise ValueError(
+            f"a sum of {num_clients} clients is one client's vector; take at least 2 a round."
+        )
 
 
 def threshold(fraction: float, num_clients: int) -> int:

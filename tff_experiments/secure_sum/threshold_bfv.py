@@ -21,10 +21,10 @@ strong       Noise uniform modulo q_1 q_2, about 2^120 (OpenFHE's NOISE_FLOODING
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
 from typing import Literal
 
-from tff_experiments.secure_sum import openfhe_ring, openfhe_schemes, threshold_round, vectors
+from tff_experiments.secure_sum import openfhe_ring, openfhe_schemes, threshold_protocol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,47 +39,16 @@ class Hparams:
     """Noise of partial decryptions: 2^20, or with a statistical bound at three times the bytes."""
 
     def __post_init__(self):
-        threshold_round.check_hparams(self.committee, self.threshold)
+        threshold_protocol.check_hparams(self.committee, self.threshold)
 
 
-class ThresholdBfv:
-    """The protocol."""
-
-    is_secure = True
-
-    def __init__(self, hparams: Hparams):
-        """Takes the knobs."""
-        self._hparams = hparams
-
-    def check(self, num_clients: int) -> None:
-        """Raises ValueError for too few clients, too many, or where OpenFHE is not installed."""
-        threshold_round.check(num_clients, self._hparams.committee)
-        self.choose(openfhe_schemes.Size(num_clients, self._hparams.committee or num_clients))
-
-    def start(
-        self,
-        segments: Sequence[vectors.Segment],
-        drops: Mapping[str, str],
-        *,
-        seed: tuple[int, int] | None = None,
-        tamper=None,
-    ) -> threshold_round.Round:
-        """Begins a round; see `threshold_round.start`.
-
-        Raises:
-            AbortedError: Too few clients are left.
-            ValueError: OpenFHE is not installed.
-        """
-        return threshold_round.start(self._hparams, self.choose, segments, drops, seed, tamper)
-
-    def choose(self, size: openfhe_schemes.Size):
-        """See `threshold_ckks.choose`."""
-        strong = self._hparams.flooding == "strong"
-        ring = openfhe_ring.bfv(strong)
-        capacity = openfhe_schemes.Bfv.capacity(size, strong=strong)
-        return capacity, lambda largest: openfhe_schemes.Bfv(ring, size, largest)
+def choose(size: openfhe_schemes.Size, *, strong: bool):
+    """See `threshold_ckks.choose`; `strong` is the flooding."""
+    ring, capacity = openfhe_ring.bfv(strong), openfhe_schemes.Bfv.capacity(size, strong=strong)
+    return capacity, lambda largest: openfhe_schemes.Bfv(ring, size, largest)
 
 
-def build(hparams: Hparams) -> ThresholdBfv:
+def build(hparams: Hparams) -> threshold_protocol.Protocol:
     """Makes the protocol."""
-    return ThresholdBfv(hparams)
+    choose_for = functools.partial(choose, strong=hparams.flooding == "strong")
+    return threshold_protocol.Protocol(hparams.committee, hparams.threshold, choose_for)

@@ -30,9 +30,8 @@ Simulated:   network, machines, who draws the committee (see `threshold_round`).
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 
-from tff_experiments.secure_sum import openfhe_ring, openfhe_schemes, threshold_round, vectors
+from tff_experiments.secure_sum import openfhe_ring, openfhe_schemes, threshold_protocol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,38 +44,7 @@ class Hparams:
     """Fraction of them that opens the sum: above 1/2; 0 is floor(2 k / 3) + 1 of k."""
 
     def __post_init__(self):
-        threshold_round.check_hparams(self.committee, self.threshold)
-
-
-class ThresholdCkks:
-    """The protocol."""
-
-    is_secure = True
-
-    def __init__(self, hparams: Hparams):
-        """Takes the knobs."""
-        self._hparams = hparams
-
-    def check(self, num_clients: int) -> None:
-        """Raises ValueError for too few clients, too many, or where OpenFHE is not installed."""
-        threshold_round.check(num_clients, self._hparams.committee)
-        choose(openfhe_schemes.Size(num_clients, self._hparams.committee or num_clients))
-
-    def start(
-        self,
-        segments: Sequence[vectors.Segment],
-        drops: Mapping[str, str],
-        *,
-        seed: tuple[int, int] | None = None,
-        tamper=None,
-    ) -> threshold_round.Round:
-        """Begins a round; see `threshold_round.start`.
-
-        Raises:
-            AbortedError: Too few clients are left.
-            ValueError: OpenFHE is not installed.
-        """
-        return threshold_round.start(self._hparams, choose, segments, drops, seed, tamper)
+        threshold_protocol.check_hparams(self.committee, self.threshold)
 
 
 def choose(size: openfhe_schemes.Size):
@@ -85,6 +53,6 @@ def choose(size: openfhe_schemes.Size):
     return capacity, lambda largest: openfhe_schemes.Ckks(ring, size, largest)
 
 
-def build(hparams: Hparams) -> ThresholdCkks:
+def build(hparams: Hparams) -> threshold_protocol.Protocol:
     """Makes the protocol."""
-    return ThresholdCkks(hparams)
+    return threshold_protocol.Protocol(hparams.committee, hparams.threshold, choose)

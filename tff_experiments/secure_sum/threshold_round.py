@@ -16,32 +16,21 @@ are taken to be authentic, as TLS makes them. The cryptography is not simulated.
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from tff_experiments.secure_sum import (
-    he_limbs,
-    he_parties,
-    he_protocol,
     he_simulation,
     keys,
-    openfhe_schemes,
-    secagg,
-    secagg_plus,
     stages,
     threshold_parties,
     threshold_server,
     transport,
-    vectors,
 )
 from tff_experiments.secure_sum.stages import ADVERTISE, SHARE, UPLOAD
 from tff_experiments.secure_sum.threshold_parties import OPEN, RECOVER
 from tff_experiments.secure_sum.transport import SERVER
-
-Choose = Callable[[openfhe_schemes.Size], tuple[int, Callable[[int], Any]]]
-"""Size -> (largest value of a limb, largest value in use -> scheme); ValueError where none fits."""
 
 
 class Round(he_simulation.Round):
@@ -104,8 +93,10 @@ class Round(he_simulation.Round):
         """
         server = self.server
         self._check_enough("uploaded", len(server.survivors))
+        # All parties get the same.
+        halves = self._work(SERVER, lambda: list(server.halves()))
         for number in server.parties:
-            for half in server.halves():
+            for half in halves:
                 self._ask(OPEN, number, half, threshold_parties.Party.open, server.take_partials)
         with self._with_metrics():
             server.check_opened()
@@ -152,55 +143,3 @@ class Round(he_simulation.Round):
         except stages.AbortedError as error:
             error.metrics = self.metrics()
             raise
-
-
-def check(num_clients: int, committee: int) -> None:
-    """Raises ValueError where no committee can be drawn from so few."""
-    if num_clients < 2:
-        raise ValueError(
-            f"a sum of {num_clients} clients is one client's vector; take at least 2 a round."
-        )
-    if committee > num_clients:
-        raise ValueError(f"a committee of {committee} can't be drawn from {num_clients} clients.")
-
-
-def check_hparams(committee: int, threshold: float) -> None:
-    """Raises ValueError for a committee or threshold that protects nothing."""
-    if committee < 0 or committee == 1:
-        raise ValueError(f"a committee has at least 2 parties, or 0 for all, got {committee}.")
-    if threshold and not 0.5 < threshold <= 1:
-        raise ValueError(f"threshold must be in (1/2, 1], or 0 to choose it, got {threshold}.")
-
-
-def start(
-    hparams,
-    choose: Choose,
-    segments: Sequence[vectors.Segment],
-    drops: Mapping[str, str],
-    seed: tuple[int, int] | None,
-    tamper: transport.Tamper | None,
-) -> Round:
-    """Begins a round.
-
-    Args:
-        hparams: `committee` and `threshold`.
-        choose: The scheme.
-        segments: Of the clients' vectors.
-        drops: Each client, and the stage at which it drops, "" if it stays.
-        seed: (seed, round) of a repeatable simulation: sessions, committees and shares repeat,
-            OpenFHE's randomness does not.
-        tamper: See `transport.Transport`.
-    """
-    random_bytes = secagg.source(seed, 0)
-    session, count = random_bytes(keys.SESSION_SIZE), len(drops)
-    size = min(hparams.committee or count, count)
-    drawn = secagg_plus.permutation(count, random_bytes)[:size]
-    threshold = secagg.threshold(secagg.Hparams("semi_honest", hparams.threshold), size)
-    layout = vectors.Layout(segments)
-    capacity, scheme_fn = choose(openfhe_schemes.Size(max(count, 1), max(size, 1)))
-    limbs = he_limbs.Limbs(layout, capacity)
-    least = he_protocol.threshold(0.0, count)
-    scheme = scheme_fn(limbs.largest)
-    sums = he_parties.Config(count, least, session, layout, limbs, scheme)
-    config = threshold_parties.Config(tuple(sorted(i + 1 for i in drawn)), threshold, sums)
-    return Round(config, drops, randoms=lambda i: secagg.source(seed, i), tamper=tamper)
