@@ -113,7 +113,7 @@ def _round(case: Case, seed: int) -> dict[str, float]:
     of_sample = lambda values: statistics.fmean(values[i] for i in sample.tolist())
     return {
         "server_seconds": sums.metrics()["secure_sum/server_seconds"],
-        "client_seconds": of_sample(sums.client_seconds),
+        "client_seconds": of_sample(sums.seconds),
         "upload_bytes": of_sample(sums.transport.upload_bytes),
         "download_bytes": of_sample(sums.transport.download_bytes),
     }

@@ -12,57 +12,34 @@ ciphertexts is wrong, seen only where no clients have such a sum. The cryptograp
 """
 
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from tff_experiments.secure_sum import he_key_holder, he_parties, keys, stages, transport
+from tff_experiments.secure_sum import he_key_holder, he_parties, keys, session, stages, transport
 from tff_experiments.secure_sum.stages import ADVERTISE, UNMASK, UPLOAD
 
 KEY_HOLDER = -1
 """Its number among server and clients."""
 
 
-class Round:
-    """One sum under homomorphic encryption. Inputs may be added from several threads."""
+class Uploads(session.Session):
+    """A session whose clients upload ciphertexts, from several threads, in any order."""
 
     def __init__(
         self,
         config: he_parties.Config,
         drops: Mapping[str, str],
         *,
-        random_bytes: keys.RandomBytes = keys.system_random,
-        tamper: transport.Tamper | None = None,
+        server: he_parties.Server,
+        make_client: Callable[[], he_parties.Client],
+        tamper: transport.Tamper | None,
     ):
-        """Makes the keys and hands the public one out.
-
-        Args:
-            config: The session's.
-            drops: Client -> the stage at which it drops, "" if it stays.
-            random_bytes: Where the key holder's signing key comes from.
-            tamper: See `transport.Transport`.
-
-        Raises:
-            AbortedError: Too few clients are left.
-        """
-        self._config = config
-        self._numbers = {name: i for i, name in enumerate(drops, 1)}
-        self._steps = [stages.first_missing(stage) for stage in drops.values()]
-        self.transport = transport.Transport(tamper)
-        self.refusals: dict[int, str] = {}
-        self.seconds = dict.fromkeys([transport.SERVER, KEY_HOLDER, *self._numbers.values()], 0.0)
+        """Takes the server, and makes the clients; the keys are still to come."""
+        super().__init__(drops, tamper=tamper)
+        self._config, self.server = config, server
+        self._clients = {i: make_client() for i in self._numbers.values()}
         self._uploading = threading.Lock()
-        signing_key = keys.signing_key(random_bytes)
-        verification_key = signing_key.public_key()
-        self.server = he_parties.Server(config, verification_key)
-        self._clients = {
-            i: he_parties.Client(config, verification_key) for i in self._numbers.values()
-        }
-        self.key_holder = self._work(
-            KEY_HOLDER, lambda: he_key_holder.KeyHolder(config, signing_key)
-        )
-        self._advertise()
 
     def add(self, name: str, vector: np.ndarray) -> None:
         """Has a client encrypt and upload its vector, int64 [length], unless it has dropped.
@@ -85,6 +62,48 @@ class Round:
                     receive = lambda arrived=arrived: self.server.receive(number, arrived)
                     self._try(number, transport.SERVER, receive)
 
+    def _check_enough(self, step: str, have: int) -> None:
+        with self._with_metrics():
+            stages.check_enough(step, have, self._config.threshold)
+
+
+class Round(Uploads):
+    """One sum under homomorphic encryption. Inputs may be added from several threads."""
+
+    def __init__(
+        self,
+        config: he_parties.Config,
+        drops: Mapping[str, str],
+        *,
+        random_bytes: keys.RandomBytes = keys.system_random,
+        tamper: transport.Tamper | None = None,
+    ):
+        """Makes the keys and hands the public one out.
+
+        Args:
+            config: The session's.
+            drops: Client -> the stage at which it drops, "" if it stays.
+            random_bytes: Where the key holder's signing key comes from.
+            tamper: See `transport.Transport`.
+
+        Raises:
+            AbortedError: Too few clients are left.
+        """
+        signing_key = keys.signing_key(random_bytes)
+        verification_key = signing_key.public_key()
+        super().__init__(
+            config,
+            drops,
+            server=he_parties.Server(config, verification_key),
+            make_client=lambda: he_parties.Client(config, verification_key),
+            tamper=tamper,
+        )
+        self.seconds[KEY_HOLDER] = 0.0
+        self.key_holder = self._work(
+            KEY_HOLDER, lambda: he_key_holder.KeyHolder(config, signing_key)
+        )
+        self._advertise()
+
     def finish(self) -> np.ndarray:
         """Opens the sum of the vectors that were uploaded, int64 [length].
 
@@ -106,19 +125,8 @@ class Round:
         raise stages.ProtocolError("the key holder's answer did not arrive.")
 
     def metrics(self) -> dict[str, float]:
-        """Clients in the sum; bytes and CPU seconds a client (means), at server and key holder."""
-        numbers = self._numbers.values()
-        mean = lambda values: sum(values.get(i, 0) for i in numbers) / max(len(numbers), 1)
-        return {
-            "secure_sum/clients": len(numbers),
-            "secure_sum/survivors": len(self.server.survivors),
-            "secure_sum/refusals": len(self.refusals),
-            "secure_sum/upload_bytes_per_client": mean(self.transport.upload_bytes),
-            "secure_sum/download_bytes_per_client": mean(self.transport.download_bytes),
-            "secure_sum/seconds_per_client": mean(self.seconds),
-            "secure_sum/server_seconds": self.seconds[transport.SERVER],
-            "secure_sum/key_holder_seconds": self.seconds[KEY_HOLDER],
-        }
+        """As of all sessions, and the key holder's CPU seconds."""
+        return super().metrics() | {"secure_sum/key_holder_seconds": self.seconds[KEY_HOLDER]}
 
     def _advertise(self) -> None:
         """The key holder's public key goes to the server, which hands it to the clients."""
@@ -135,28 +143,3 @@ class Round:
         for arrived in self.transport.send(ADVERTISE, transport.SERVER, number, key):
             take = lambda arrived=arrived: self._clients[number].take_key(arrived)
             self._try(number, number, take)
-
-    def _is_there(self, number: int, step: int) -> bool:
-        return step < self._steps[number - 1] and number not in self.refusals
-
-    def _check_enough(self, step: str, have: int) -> None:
-        try:
-            stages.check_enough(step, have, self._config.threshold)
-        except stages.AbortedError as error:
-            error.metrics = self.metrics()
-            raise
-
-    def _try(self, client: int, party: int, work):
-        """Does a party's work for a client, which is left out if the protocol was broken."""
-        try:
-            return self._work(party, work)
-        except stages.ProtocolError as error:
-            self.refusals[client] = str(error)
-            return None
-
-    def _work(self, party: int, work):
-        start = time.thread_time()
-        try:
-            return work()
-        finally:
-            self.seconds[party] += time.thread_time() - start

@@ -6,16 +6,24 @@ have from somebody other than the server. The cryptography is not.
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from tff_experiments.secure_sum import client, keys, server, stages, statements, transport, vectors
+from tff_experiments.secure_sum import (
+    client,
+    keys,
+    server,
+    session,
+    stages,
+    statements,
+    transport,
+    vectors,
+)
 from tff_experiments.secure_sum.stages import ADVERTISE, CONSISTENCY, SHARE, UNMASK, UPLOAD
 
 
-class Round:
+class Round(session.Session):
     """One secure sum. Inputs may be added from several threads, in any order."""
 
     def __init__(
@@ -43,9 +51,8 @@ class Round:
         Raises:
             AbortedError: Too few clients are left.
         """
+        super().__init__(drops, tamper=tamper)
         self._layout = vectors.Layout(segments)
-        self._numbers = {name: i for i, name in enumerate(drops, 1)}
-        self._steps = [stages.first_missing(stage) for stage in drops.values()]
         # One source a client: a repeatable one starts again with the same bytes.
         sources = {i: randoms(i) for i in self._numbers.values()}
         signing = {}
@@ -61,11 +68,7 @@ class Round:
         }  # fmt: skip
         self._active = config.active
         self.server = server.Server(config, self._layout, permutation)
-        self.transport = transport.Transport(tamper)
         self._lock = threading.Lock()
-        self._server_seconds = 0.0
-        self._client_seconds = dict.fromkeys(self._numbers.values(), 0.0)
-        self._refusals: dict[int, str] = {}
         self._step(ADVERTISE, lambda party, _: party.advertise_keys())
         self._step(SHARE, lambda party, message: party.share_keys(message))
 
@@ -91,34 +94,8 @@ class Round:
         if self._active:
             self._step(CONSISTENCY, lambda party, message: party.sign_survivors(message))
         self._step(UNMASK, lambda party, message: party.unmask(message))
-        return self._counted(self.server.sum)
-
-    def metrics(self) -> dict[str, float]:
-        """Clients in the sum; bytes and CPU seconds a client (means) and at the server."""
-        count = max(len(self._numbers), 1)
-        sent, received = self.transport.upload_bytes, self.transport.download_bytes
-        return {
-            "secure_sum/clients": len(self._numbers),
-            "secure_sum/survivors": len(self.server.survivors),
-            "secure_sum/refusals": len(self._refusals),
-            "secure_sum/upload_bytes_per_client": sum(sent.values()) / count,
-            "secure_sum/download_bytes_per_client": sum(received.values()) / count,
-            "secure_sum/seconds_per_client": sum(self._client_seconds.values()) / count,
-            "secure_sum/server_seconds": self._server_seconds,
-        }
-
-    @property
-    def refusals(self) -> dict[int, str]:
-        """Clients that refused a message, and why."""
-        return self._refusals
-
-    @property
-    def client_seconds(self) -> dict[int, float]:
-        """CPU seconds of each client."""
-        return self._client_seconds
-
-    def _is_there(self, number: int, step: int) -> bool:
-        return step < self._steps[number - 1] and number not in self._refusals
+        with self._with_metrics():
+            return self._serve(self.server.sum)
 
     def _step(self, step: int, act) -> None:
         for number in self._numbers.values():
@@ -127,14 +104,8 @@ class Round:
         self._close(step)
 
     def _close(self, step: int) -> None:
-        self._counted(lambda: self.server.close(step))
-
-    def _counted(self, work):
-        try:
-            return self._serve(work)
-        except stages.AbortedError as error:
-            error.metrics = self.metrics()
-            raise
+        with self._with_metrics():
+            self._serve(lambda: self.server.close(step))
 
     def _ask(self, step: int, number: int, act) -> None:
         """One client's step: a message to it, its answer, and what the server makes of that."""
@@ -145,14 +116,11 @@ class Round:
             message = self._serve(lambda: self.server.message(number))
             incoming = self.transport.send(step, transport.SERVER, number, message)
         for message in incoming:
-            start = time.thread_time()
             try:
-                answer = act(self._clients[number], message)
+                answer = self._work(number, lambda m=message: act(self._clients[number], m))
             except (stages.ProtocolError, stages.AbortedError) as error:
-                self._refusals[number] = str(error)
+                self.refusals[number] = str(error)
                 return
-            finally:
-                self._client_seconds[number] += time.thread_time() - start
             for arrived in self.transport.send(step, number, transport.SERVER, answer):
                 self._deliver(step, number, arrived)
 
@@ -160,12 +128,8 @@ class Round:
         try:
             self._serve(lambda: self.server.receive(step, number, message))
         except stages.ProtocolError as error:
-            self._refusals[number] = f"refused by the server: {error}"
+            self.refusals[number] = f"refused by the server: {error}"
 
     def _serve(self, work):
         with self._lock:
-            start = time.thread_time()
-            try:
-                return work()
-            finally:
-                self._server_seconds += time.thread_time() - start
+            return self._work(transport.SERVER, work)

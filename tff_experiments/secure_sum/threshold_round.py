@@ -14,8 +14,6 @@ Simulated are: the network (an in-memory transport that counts), the machines, w
 are taken to be authentic, as TLS makes them. The cryptography is not simulated.
 """
 
-import contextlib
-import threading
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -23,7 +21,6 @@ import numpy as np
 from tff_experiments.secure_sum import (
     he_simulation,
     keys,
-    stages,
     threshold_parties,
     threshold_server,
     transport,
@@ -33,7 +30,7 @@ from tff_experiments.secure_sum.threshold_parties import OPEN, RECOVER
 from tff_experiments.secure_sum.transport import SERVER
 
 
-class Round(he_simulation.Round):
+class Round(he_simulation.Uploads):
     """One sum that parties open together. Inputs may be added from several threads."""
 
     def __init__(
@@ -55,15 +52,13 @@ class Round(he_simulation.Round):
         Raises:
             AbortedError: Too few parties are left.
         """
-        self._config = config.sums
-        self._numbers = {name: i for i, name in enumerate(drops, 1)}
-        self._steps = [stages.first_missing(stage) for stage in drops.values()]
-        self.transport = transport.Transport(tamper)
-        self.server = threshold_server.Server(config)
-        self.refusals: dict[int, str] = {}
-        self.seconds = dict.fromkeys([SERVER, *self._numbers.values()], 0.0)
-        self._uploading = threading.Lock()
-        self._clients = {i: threshold_parties.Client(config.sums) for i in self._numbers.values()}
+        super().__init__(
+            config.sums,
+            drops,
+            server=threshold_server.Server(config),
+            make_client=lambda: threshold_parties.Client(config.sums),
+            tamper=tamper,
+        )
         self.parties = {i: threshold_parties.Party(i, config, randoms(i)) for i in config.parties}
         server = self.server
         self._step(ADVERTISE, server.lead, threshold_parties.Party.advertise, server.take_key)
@@ -110,12 +105,9 @@ class Round(he_simulation.Round):
         return self._work(SERVER, server.total)
 
     def metrics(self) -> dict[str, float]:
-        """As in `he_simulation`, with the parties in the place of the key holder."""
-        self.seconds.setdefault(he_simulation.KEY_HOLDER, 0.0)
-        found = super().metrics()
-        del found["secure_sum/key_holder_seconds"]
+        """As of all sessions, the parties, and those whose key part was recovered."""
         opened = self.server.opened
-        return found | {
+        return super().metrics() | {
             "secure_sum/parties": len(self.server.parties),
             "secure_sum/recovered": len(self.server.missing) if opened else 0,
         }
@@ -135,11 +127,3 @@ class Round(he_simulation.Round):
                 return
             for arrived in self.transport.send(step, number, SERVER, answer):
                 self._try(number, SERVER, lambda m=arrived: take(number, m))
-
-    @contextlib.contextmanager
-    def _with_metrics(self):
-        try:
-            yield
-        except stages.AbortedError as error:
-            error.metrics = self.metrics()
-            raise
