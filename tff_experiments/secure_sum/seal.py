@@ -6,6 +6,7 @@ parameters; a context holds no key. SEAL draws its randomness from the operating
 made repeatable, and needs not be, as sums do not depend on it.
 """
 
+import abc
 import contextlib
 import os
 from typing import Any
@@ -29,7 +30,7 @@ def library():
     return sealapi
 
 
-class Scheme:
+class Scheme(abc.ABC):
     """What BFV and CKKS have in common; see `he_parties`."""
 
     def __init__(self, kind: str, degree: int, bits: int, plain_modulus: int = 0):
@@ -119,14 +120,17 @@ class Scheme:
             raise stages.ProtocolError("a key or ciphertext can't be read.") from error
         return new
 
+    @abc.abstractmethod
     def _fits(self, ciphertext: Any) -> bool:
-        raise NotImplementedError
+        """Whether a ciphertext is of the form that the scheme adds."""
 
+    @abc.abstractmethod
     def _encode(self, limbs: np.ndarray) -> Any:
-        raise NotImplementedError
+        """A plaintext of limbs, int64 [N or fewer]."""
 
+    @abc.abstractmethod
     def _decode(self, plaintext: Any) -> np.ndarray:
-        raise NotImplementedError
+        """The limbs of a plaintext, int64 [N]."""
 
 
 def to_bytes(item: Any) -> bytes:
