@@ -26,7 +26,7 @@ from tff_experiments import about, datasets, records, runtime, secure_sum, tasks
 from tff_experiments import flags as hparams_flags
 from tff_experiments.aggregation import BY_NAME as AGGREGATORS
 from tff_experiments.algorithms import BY_NAME as ALGORITHMS
-from tff_experiments.algorithms import optimizers
+from tff_experiments.algorithms import ingredients, optimizers
 from tff_experiments.clients import dropouts
 
 FLAGS = flags.FLAGS
@@ -90,17 +90,28 @@ def build():
     return data, task, hparams
 
 
-def build_process(task):
+def build_process(task, data, hparams: training.Hparams):
     """Makes the TFF process from the flags."""
+    client, server = (
+        hparams_flags.read(optimizers.Hparams, prefix=who) for who in ("client_", "server_")
+    )
+    aggregator = AGGREGATORS[FLAGS.aggregator]
     return ALGORITHMS[FLAGS.algorithm].build(
         hparams_flags.read_plugin(ALGORITHMS, FLAGS.algorithm),
-        model_fn=task.model_fn,
-        client_optimizer=optimizers.build(hparams_flags.read(optimizers.Hparams, prefix="client_")),
-        server_optimizer=optimizers.build(hparams_flags.read(optimizers.Hparams, prefix="server_")),
-        aggregator=AGGREGATORS[FLAGS.aggregator].build(
-            hparams_flags.read_plugin(AGGREGATORS, FLAGS.aggregator)
+        ingredients.Ingredients(
+            model_fn=task.model_fn,
+            client_optimizer=optimizers.build(client),
+            server_optimizer=optimizers.build(server),
+            aggregator=aggregator.build(hparams_flags.read_plugin(AGGREGATORS, FLAGS.aggregator)),
+            metrics_aggregator=aggregator.METRICS_AGGREGATOR,
+            secure=aggregator.SUPPORTS_SECURE_SUM,
+            client_schedule=optimizers.build_schedule(client),
+            server_schedule=optimizers.build_schedule(server),
+            num_clients=data.train.num_clients,
+            clients_per_round=hparams.clients_per_round,
+            num_classes=data.num_classes,
+            per_example_loss=lambda y, output: task.per_example(y, output)["loss"],
         ),
-        metrics_aggregator=AGGREGATORS[FLAGS.aggregator].METRICS_AGGREGATOR,
     )
 
 
@@ -173,7 +184,7 @@ def _median(rows, name: str) -> float:
 def run(result_flags: list[str]) -> None:
     """Builds everything from the flags, then trains."""
     data, task, hparams = build()
-    process = build_process(task)
+    process = build_process(task, data, hparams)
     runtime_hparams = hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime)
     dropping = hparams_flags.read(dropouts.Hparams, prefix="dropout_")
     protocol = build_secure_sum(hparams.clients_per_round)

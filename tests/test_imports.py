@@ -22,7 +22,7 @@ MAY = {
         "tasks",
     },
     "checkpoints": set(),
-    "clients": {"secure_sum"},
+    "clients": {"checkpoints", "secure_sum"},
     "datasets": set(),
     "evaluation": {"datasets", "tasks"},
     "flags": {"datasets"},

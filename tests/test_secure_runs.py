@@ -10,7 +10,7 @@ from test_training import rows_of, run
 
 from tff_experiments import datasets, runtime, tasks, training
 from tff_experiments.aggregation import mean, secure_mean
-from tff_experiments.algorithms import fed_avg, optimizers
+from tff_experiments.algorithms import fed_avg, ingredients, optimizers
 from tff_experiments.clients import dropouts
 from tff_experiments.secure_sum import (
     bfv,
@@ -45,11 +45,13 @@ if importlib.util.find_spec("openfhe"):
 def build(task, aggregator=secure_mean, **hparams):
     return fed_avg.build(
         fed_avg.Hparams(),
-        model_fn=task.model_fn,
-        client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=0.1)),
-        server_optimizer=optimizers.build(optimizers.Hparams()),
-        aggregator=aggregator.build(aggregator.Hparams(**hparams)),
-        metrics_aggregator=aggregator.METRICS_AGGREGATOR,
+        ingredients.Ingredients(
+            model_fn=task.model_fn,
+            client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=0.1)),
+            server_optimizer=optimizers.build(optimizers.Hparams()),
+            aggregator=aggregator.build(aggregator.Hparams(**hparams)),
+            metrics_aggregator=aggregator.METRICS_AGGREGATOR,
+        ),
     )
 
 

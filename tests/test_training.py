@@ -12,7 +12,7 @@ import tensorflow_federated as tff
 
 from tff_experiments import checkpoints, records, sampling, tasks, training
 from tff_experiments.aggregation import mean
-from tff_experiments.algorithms import fed_avg, optimizers
+from tff_experiments.algorithms import fed_avg, ingredients, optimizers
 from tff_experiments.datasets import federated_data
 from tff_experiments.runtime import local
 
@@ -22,10 +22,12 @@ HPARAMS = training.Hparams(rounds=3, clients_per_round=4, batch_size=16, eval_ev
 def build(task, *, learning_rate=0.1, **server):
     return fed_avg.build(
         fed_avg.Hparams(),
-        model_fn=task.model_fn,
-        client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=learning_rate)),
-        server_optimizer=optimizers.build(optimizers.Hparams(**server)),
-        aggregator=mean.build(mean.Hparams()),
+        ingredients.Ingredients(
+            model_fn=task.model_fn,
+            client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=learning_rate)),
+            server_optimizer=optimizers.build(optimizers.Hparams(**server)),
+            aggregator=mean.build(mean.Hparams()),
+        ),
     )
 
 
@@ -240,10 +242,12 @@ def test_a_round_without_clients_changes_nothing(linear, local_context, tmp_path
 def test_the_weights_of_clients_can_be_equal(ten_clients, linear, local_context):
     process = fed_avg.build(
         fed_avg.Hparams(weighting="uniform"),
-        model_fn=linear.model_fn,
-        client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=1.0)),
-        server_optimizer=optimizers.build(optimizers.Hparams()),
-        aggregator=mean.build(mean.Hparams()),
+        ingredients.Ingredients(
+            model_fn=linear.model_fn,
+            client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=1.0)),
+            server_optimizer=optimizers.build(optimizers.Hparams()),
+            aggregator=mean.build(mean.Hparams()),
+        ),
     )
     x = np.ones((4, 8, 8, 1), np.float32)
     make = lambda label, n: tf.data.Dataset.from_tensors((x[:n], np.full(n, label, np.int32)))

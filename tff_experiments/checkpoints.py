@@ -32,26 +32,42 @@ def save(folder: pathlib.Path, round_num: int, state: Any) -> None:
     OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.savez(buffer, *[np.asarray(leaf) for leaf in tree.flatten(state)])
-    content = buffer.getvalue()
-    partial = folder / "partial"
-    with partial.open("wb") as file:
-        file.write(hashlib.sha256(content).digest())
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(_path(folder, round_num))
+    write(_path(folder, round_num), state)
     for old in rounds(folder)[:-KEEP]:
         _path(folder, old).unlink()
 
 
 def load(folder: pathlib.Path, round_num: int, like: Any) -> Any:
-    """Reads a checkpoint.
+    """Reads a checkpoint; see `read`."""
+    return read(_path(folder, round_num), like)
+
+
+def write(path: pathlib.Path, state: Any, *, sync: bool = True) -> None:
+    """Writes a file that is there complete or not at all, and with `sync` survives a power cut."""
+    buffer = io.BytesIO()
+    np.savez(buffer, *[np.asarray(leaf) for leaf in tree.flatten(state)])
+    content = buffer.getvalue()
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(hashlib.sha256(content).digest())
+        file.write(content)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+    partial.rename(path)
+
+
+def sync(path: pathlib.Path) -> None:
+    """Makes a file that was written before survive a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def read(path: pathlib.Path, like: Any) -> Any:
+    """Reads a file.
 
     Args:
-        folder: Where the checkpoints are.
-        round_num: Which one.
+        path: The file.
         like: A state of the same structure, shapes and dtypes, such as the initial one.
 
     Returns:
@@ -60,7 +76,6 @@ def load(folder: pathlib.Path, round_num: int, like: Any) -> Any:
     Raises:
         ValueError: The file is damaged, or is not of such a state.
     """
-    path = _path(folder, round_num)
     content = path.read_bytes()
     if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
         raise ValueError(f"checkpoint {path} is damaged.")

@@ -117,12 +117,16 @@ def _text(value: Any) -> str:
 
 @functools.cache
 def _helps(hparams_class: type) -> dict[str, str]:
-    """Field name -> the string literal that follows the field in the class's source."""
+    """Field name -> the string literal that follows the field in the class's source, or in that of
+    the class that it inherits the field from.
+    """
+    inherited = [_helps(base) for base in hparams_class.__bases__ if dataclasses.is_dataclass(base)]
     body = ast.parse(textwrap.dedent(inspect.getsource(hparams_class))).body[0].body
-    return {
+    own = {
         field.target.id: " ".join(text.value.value.split())
         for field, text in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(text, ast.Expr)
         and isinstance(text.value, ast.Constant)
     }
+    return {name: text for helps in [*inherited, own] for name, text in helps.items()}

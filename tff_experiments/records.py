@@ -5,6 +5,7 @@ run.json        command, commit, packages, data
 metrics.jsonl   one object per round
 tensorboard/    the same numbers; made anew from metrics.jsonl when a run is resumed
 checkpoints/    the last states
+client_states/  what clients keep, where the algorithm has them keep something
 """
 
 import fcntl

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_experiments import checkpoints, evaluation, records, sampling
-from tff_experiments.clients import dropouts
+from tff_experiments.clients import dropouts, state_store
 from tff_experiments.datasets import batching, federated_data
 from tff_experiments.runtime import client_round, clients
 from tff_experiments.secure_sum import stages
@@ -153,27 +153,39 @@ def train(
     """
     first, state = checkpoints.load_latest(folder.checkpoints, process.initialize())
     folder.restart_after(first)
+    states = _states(process, folder, first)
     evaluate = evaluation.Evaluator(task, data.test)
     draw = lambda round_num: cohort(hparams, task, data, round_num, dropping=dropping)
     # A round and its state change together: an interrupt may come between any two lines.
     done = first, state
     try:
         for round_num in range(first + 1, hparams.rounds + 1):
-            state, row = _round(process, hparams, runtime, draw, evaluate, done[1], round_num)
+            state, row = _round(
+                process, hparams, runtime, draw, evaluate, done[1], round_num, states
+            )
             folder.record(row)
             on_round(row)
             _check_finite(row, folder)
             done = round_num, state
             if _due(round_num, hparams.checkpoint_every, hparams.rounds):
-                _checkpoint(folder, *done)
+                _checkpoint(folder, *done, states)
     except (KeyboardInterrupt, SystemExit, client_round.ClientError):
         if done[0] not in (0, *checkpoints.rounds(folder.checkpoints)):
-            _checkpoint(folder, *done)
+            _checkpoint(folder, *done, states)
         raise
     return done[1]
 
 
-def _round(process, hparams, runtime, draw, evaluate, state, round_num):
+def _states(process, folder: records.RunFolder, first: int) -> state_store.StateStore | None:
+    """The clients' states after round `first`, for a process whose clients keep one."""
+    if getattr(process, "client_state", None) is None:
+        return None
+    states = state_store.StateStore(folder.path / "client_states", process.client_state)
+    states.restart_after(first)
+    return states
+
+
+def _round(process, hparams, runtime, draw, evaluate, state, round_num, states):
     """A round's new state and metrics; one that is aborted keeps the state and says so."""
     clock = [time.perf_counter()]
 
@@ -185,15 +197,24 @@ def _round(process, hparams, runtime, draw, evaluate, state, round_num):
     row: dict[str, float] = {"round": round_num, "train/clients": len(inputs)}
     row["train/dropouts"] = sum(bool(client.drops) for client in inputs)
     row["seconds/data"] = lap()
+    if states is not None:
+        states.begin(round_num)
     try:
         output, measured = runtime.next(
-            process, state, inputs, seed=hparams.seed, round_num=round_num
+            process,
+            state,
+            inputs,
+            seed=hparams.seed,
+            round_num=round_num,
+            client_states=states,
         )
         sent = sum(len(client.data.order) for client in inputs if client.uploads)
         state = output.state
         row |= _train_metrics(output.metrics, sent) | measured
     except stages.AbortedError as error:
         row |= {"train/aborted": 1, **error.metrics}
+        if states is not None:
+            states.take_back()
     row["seconds/next"] = lap()
     if _due(round_num, hparams.eval_every, hparams.rounds):
         weights = process.get_model_weights(state)
@@ -248,6 +269,10 @@ def _check_finite(row: dict[str, float], folder: records.RunFolder) -> None:
         )
 
 
-def _checkpoint(folder: records.RunFolder, round_num: int, state: Any) -> None:
+def _checkpoint(folder: records.RunFolder, round_num: int, state: Any, states) -> None:
     folder.sync()
+    if states is not None:
+        states.sync()
     checkpoints.save(folder.checkpoints, round_num, state)
+    if states is not None:
+        states.drop_before(checkpoints.rounds(folder.checkpoints)[0])

@@ -15,6 +15,8 @@ import tensorflow_federated as tff
 
 from tff_experiments.aggregation import quantized_sum
 
+SUPPORTS_SECURE_SUM = True
+STACKED = False
 METRICS_AGGREGATOR = tff.learning.metrics.secure_sum_then_finalize
 _MAX_WEIGHT = 2**20 - 1  # As in TFF: a power of two less one holds whole numbers better.
 

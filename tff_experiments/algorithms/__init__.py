@@ -1,5 +1,5 @@
-"""Federated algorithms, one a file. Each has `Hparams` and `build(hparams, *, model_fn,
-client_optimizer, ...)`.
+"""Federated algorithms, one a file. Each has `Hparams`, `build(hparams, ingredients)` and `NEEDS`,
+what it needs and allows (`ingredients.Needs`).
 """
 
 from tff_experiments.algorithms import fed_avg

@@ -9,7 +9,7 @@ import numpy as np
 
 from tff_experiments import sampling, tasks
 from tff_experiments.aggregation import mean
-from tff_experiments.algorithms import fed_avg, optimizers
+from tff_experiments.algorithms import fed_avg, ingredients, optimizers
 from tff_experiments.datasets import batching, federated_data
 from tff_experiments.runtime import clients
 
@@ -68,8 +68,10 @@ def build_process(task):
     """FedAvg with SGD, on both sides."""
     return fed_avg.build(
         fed_avg.Hparams(),
-        model_fn=task.model_fn,
-        client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=LEARNING_RATE)),
-        server_optimizer=optimizers.build(optimizers.Hparams()),
-        aggregator=mean.build(mean.Hparams()),
+        ingredients.Ingredients(
+            model_fn=task.model_fn,
+            client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=LEARNING_RATE)),
+            server_optimizer=optimizers.build(optimizers.Hparams()),
+            aggregator=mean.build(mean.Hparams()),
+        ),
     )

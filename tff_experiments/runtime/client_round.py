@@ -31,12 +31,15 @@ class Setting:
         round_num: The round, from 1.
         drop_failed: Whether a client whose work fails is left out, and counted.
         secure_seed: Seed of the secure sum's secrets, which are then none; None for real ones.
+        client_states: Keeps what clients keep: `get(client)` gives a client's state, nested,
+            `put(client, leaves)` takes its new one, flat; threads call both. None keeps nothing.
     """
 
     seed: int
     round_num: int
     drop_failed: bool = False
     secure_seed: int | None = None
+    client_states: Any = None
 
 
 class ClientRound:
@@ -60,7 +63,7 @@ class ClientRound:
 
     def layout(self) -> client_work.Layout:
         """How the clients' values enter a graph, from the first client's."""
-        return client_work.Layout(self._type, self.inputs[0].leaves(self._type))
+        return client_work.Layout(self._type, self._leaves(self.inputs[0]))
 
     def naming_the_first(self) -> contextlib.AbstractContextManager[None]:
         """Around what the first client's value alone decides: an error there names it."""
@@ -109,8 +112,8 @@ class ClientRound:
 
     def _train_client(self, worker, layout, client, *, is_first: bool) -> None:
         start = time.perf_counter()
-        secure = worker.train(
-            layout.feeds(client.leaves(self._type)),
+        sent = worker.train(
+            layout.feeds(self._leaves(client)),
             is_first=is_first,
             seed=self._setting.seed,
             round_num=self._setting.round_num,
@@ -119,8 +122,20 @@ class ClientRound:
         trained = time.perf_counter()
         self._seconds.append(trained - start)
         if self._slots.length:
-            self._secure_sum.add(client.client, self._slots.vector(secure))
+            self._secure_sum.add(client.client, self._slots.vector(sent.secure))
             self._secure_seconds.append(time.perf_counter() - trained)
+        # Last: a client that failed before has not taken part, and keeps its old state.
+        if sent.kept and self._setting.client_states is not None:
+            self._setting.client_states.put(client.client, sent.kept)
+
+    def _leaves(self, client: clients.ClientInputs) -> list[Any]:
+        """A client's flat value, its state read when its turn comes."""
+        states = self._setting.client_states
+        if clients.takes_state(self._type):
+            if states is None:
+                raise ValueError("the process' clients have a state; give `client_states`.")
+            client = client.with_state(states.get(client.client))
+        return client.leaves(self._type)
 
     @contextlib.contextmanager
     def _named(self, client: clients.ClientInputs):

@@ -3,6 +3,9 @@
 A worker is a session on one thread. What the server broadcasts is put into variables of the session
 once a round, and the accumulated updates stay there until a group of clients is done, so that a
 client's call moves its data and nothing else.
+
+What `work` gives to `accumulate` and `accumulate` does not use is the client's own: its new state.
+It is never summed and never leaves the client.
 """
 
 from collections.abc import Sequence
@@ -13,6 +16,13 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_experiments.runtime import clients, iterators, sessions, tensorflow_part
+
+
+class Sent(NamedTuple):
+    """What one client's work gives beside what was accumulated, as flat values."""
+
+    secure: list[np.ndarray]  # The leaves of the secure slots.
+    kept: list[np.ndarray]  # The leaves that `accumulate` ignores: the client's own.
 
 
 class Placed(NamedTuple):
@@ -93,6 +103,7 @@ class ClientGraph:
             self.work = sessions.import_part(placed.work, "work", inputs)
             num_plain = len(tensorflow_part.leaf_types(work.result_type[0]))
             update, self.secure = self.work.results[:num_plain], self.work.results[num_plain:]
+            self.kept = [update[i] for i in kept_leaves(form)]
             self._build_accumulators(form, update)
         keys = self.work.keys
         self.call_feeds = [*placed.feeds, *([] if keys is None else [keys])]
@@ -105,6 +116,15 @@ class ClientGraph:
         later = _stateless(form.accumulate, "later", [*held, *update])
         self.accumulator = held
         self.first, self.later = (_assign("accumulator", types, new) for new in (first, later))
+
+
+def kept_leaves(form) -> list[int]:
+    """Positions of the leaves of a client's plain slot that `accumulate` ignores."""
+    part = tensorflow_part.unpack(form.accumulate, "accumulate")
+    num_plain = len(tensorflow_part.leaf_types(form.work.type_signature.result[0]))
+    given = part.parameters[len(part.parameters) - num_plain :]
+    used = tensorflow_part.ancestors(part.graph_def.node, part.results)
+    return [i for i, name in enumerate(given) if tensorflow_part.source(name) not in used]
 
 
 def _stateless(computation, scope: str, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -153,8 +173,9 @@ class Worker:
         self._session.run(graph.work.setup, graph.work.keys_feed(0, 0, ""))
         make = lambda *args: sessions.callable_of(self._session, *args)
         self._set_broadcast = make(graph.broadcast, [], [graph.set_broadcast])
-        self._first = make(graph.call_feeds, graph.secure, [graph.first])
-        self._later = make(graph.call_feeds, graph.secure, [graph.later])
+        sent = [*graph.secure, *graph.kept]
+        self._first = make(graph.call_feeds, sent, [graph.first])
+        self._later = make(graph.call_feeds, sent, [graph.later])
         self._accumulator = make([], graph.accumulator) if graph.accumulator else list
         self._restore = make(graph.restored, [], [graph.restore])
 
@@ -164,7 +185,7 @@ class Worker:
 
     def train(
         self, feeds: Sequence[Any], *, is_first: bool, seed: int, round_num: int, client: str
-    ) -> list[np.ndarray]:
+    ) -> Sent:
         """Does one client's work and adds it to the accumulator.
 
         Args:
@@ -175,13 +196,15 @@ class Worker:
             client: The client's name.
 
         Returns:
-            The client's leaves of the secure slots.
+            The client's leaves that are not accumulated.
         """
         work = self._graph.work
         keys = work.keys_feed(seed, round_num, f"client/{client}")
         for operations in work.reset:
             self._session.run(operations, keys)
-        return (self._first if is_first else self._later)(*feeds, *keys.values())
+        leaves = (self._first if is_first else self._later)(*feeds, *keys.values())
+        num_secure = len(self._graph.secure)
+        return Sent(leaves[:num_secure], leaves[num_secure:])
 
     def accumulated(self) -> list[np.ndarray]:
         """The sum of the clients since the last that was first."""

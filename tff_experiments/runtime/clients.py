@@ -44,6 +44,10 @@ class ClientInputs(NamedTuple):
             return value if value.client else value._replace(client=str(position))
         return cls(value, client=str(position))
 
+    def with_state(self, state: Any) -> "ClientInputs":
+        """The same with its state among what it gets beside its data."""
+        return self._replace(extras={**dict(self.extras or {}), "state": state})
+
     @property
     def uploads(self) -> bool:
         """Whether it is there until it has uploaded; ValueError where there is no such stage."""
@@ -81,6 +85,16 @@ def takes_extras(client_type: tff.Type) -> bool:
     if not isinstance(client_type, tff.StructType):
         return False
     return [name for name, _ in tensorflow_part.elements(client_type)] == ["data", "extras"]
+
+
+def takes_state(client_type: tff.Type) -> bool:
+    """Whether a process' clients have a state of their own: `state` in the extras."""
+    if not takes_extras(client_type):
+        return False
+    extras = dict(tensorflow_part.elements(client_type))["extras"]
+    if not isinstance(extras, tff.StructType):
+        return False
+    return "state" in [name for name, _ in tensorflow_part.elements(extras)]
 
 
 def deal(counts: Sequence[int]) -> list[list[int]]:

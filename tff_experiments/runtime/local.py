@@ -67,6 +67,7 @@ class Context(tff.framework.SyncContext):
         self._num_workers = hparams.client_workers or len(os.sched_getaffinity(0))
         self._compiled: dict[int, Any] = {}
         self._round_num = 0
+        self._client_states = None
         self.last_round: dict[str, float] = {}
 
     def invoke(self, comp: tff.framework.ConcreteComputation, arg: Any) -> Any:
@@ -86,6 +87,7 @@ class Context(tff.framework.SyncContext):
                 self._round_num,
                 self._hparams.on_client_error == "drop",
                 self._secure_seed,
+                self._client_states,
             )
             output, self.last_round = compiled.run(arg[0], arg[1], setting)
             return output
@@ -102,6 +104,7 @@ class Context(tff.framework.SyncContext):
         *,
         seed: int,
         round_num: int,
+        client_states: Any = None,
     ) -> tuple[Any, dict[str, float]]:
         """Runs one round of a process, its randomness a function of (seed, round, client).
 
@@ -111,12 +114,17 @@ class Context(tff.framework.SyncContext):
             inputs: What the round's clients get.
             seed: The run's seed.
             round_num: The round, from 1.
+            client_states: Keeps clients' states, see `client_round.Setting`.
 
         Returns:
             What `process.next` returns, and how the round went: {metric: value}.
         """
         self._seed, self._round_num = seed, round_num - 1
-        return process.next(state, list(inputs)), self.last_round
+        self._client_states = client_states
+        try:
+            return process.next(state, list(inputs)), self.last_round
+        finally:
+            self._client_states = None
 
     def check(self, process: tff.templates.IterativeProcess) -> None:
         """Compiles a process' rounds; raises RefusedError where it can't be run so."""
@@ -182,11 +190,11 @@ def compile_computation(comp, *, num_workers: int, secure_sum: Any, allow_plain_
             f"a computation of type {signature.compact_representation()[:200]} can't be run as a "
             f"MapReduceForm: {reason} {WAY_OUT}"
         ) from error
-    sent = compiled.plain_type
-    if secure_sum.is_secure and not allow_plain_slots and tensorflow_part.leaf_types(sent):
+    sent = compiled.sent_plain
+    if secure_sum.is_secure and not allow_plain_slots and sent:
         compiled.close()
         raise RefusedError(
-            f"each client would send {sent.compact_representation()[:200]} in the clear beside the "
+            f"each client would send {', '.join(sent)[:200]} in the clear beside the "
             f"secure sum; use --aggregator=secure_mean, or --allow_plain_slots to accept it."
         )
     return compiled

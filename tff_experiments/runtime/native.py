@@ -102,11 +102,12 @@ class Worker:
         *,
         seed: int,
         round_num: int,
+        client_states: Any = None,
     ) -> tuple[Any, dict[str, float]]:
         """As `local.Context.next`; but TFF's random ops know no seed and no round, and nothing is
         measured. Raises ValueError for a client that gets something beside its data.
         """
-        del seed, round_num
+        del seed, round_num, client_states
         if not all(clients.is_empty(client.extras) for client in inputs):
             raise ValueError("TFF's native runtime takes no extras; use --runtime=local.")
         inputs = [client for client in inputs if client.uploads]

@@ -60,8 +60,12 @@ class Rounds:
         names = ("prepare", "zero", "merge", "report", "update")
         self._server = {name: sessions.Function(getattr(form, name), name) for name in names}
         self._slots = secure_slots.SecureSlots(form)
-        # What each client sends in the clear.
-        self.plain_type = form.work.type_signature.result[0]
+        plain = form.work.type_signature.result[0]
+        kept = client_work.kept_leaves(form)
+        # What each client sends in the clear, and what it keeps.
+        named = enumerate(tensorflow_part.described(plain))
+        self.sent_plain = [text for i, text in named if i not in kept]
+        self._kept_types = [tensorflow_part.leaf_types(plain)[i] for i in kept]
         if self._slots.length and not protocol.is_secure:
             logging.warning("Secure sums are summed in the clear: a simulation without secrecy.")
         self._protocol = protocol
@@ -129,9 +133,13 @@ class Rounds:
         return self._protocol.start(self._slots.segments(len(cohort)), drops, seed=seed)
 
     def _sizes(self) -> dict[str, float]:
-        types = self._form.prepare.type_signature.result, self._form.work.type_signature.result
-        names = "bytes/downlink_per_client", "bytes/uplink_per_client"
-        sizes = {name: tensorflow_part.num_bytes(t) for name, t in zip(names, types, strict=True)}
+        size = tensorflow_part.num_bytes
+        sent = size(self._form.work.type_signature.result)
+        kept = sum(size(leaf) for leaf in self._kept_types)
+        sizes = {
+            "bytes/downlink_per_client": size(self._form.prepare.type_signature.result),
+            "bytes/uplink_per_client": None if sent is None else sent - kept,
+        }
         sizes["memory/peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return {name: size for name, size in sizes.items() if size is not None}
 

@@ -125,6 +125,14 @@ def leaf_types(type_spec: tff.Type) -> list[tff.Type]:
     return [type_spec]
 
 
+def described(type_spec: tff.Type, name: str = "") -> list[str]:
+    """The leaves' names and types, in order, for people."""
+    if isinstance(type_spec, tff.StructType):
+        named = [(f"{name}/{field or i}", t) for i, (field, t) in enumerate(elements(type_spec))]
+        return [text for field, t in named for text in described(t, field)]
+    return [f"{name.strip('/')}={type_spec.compact_representation()}"]
+
+
 def num_bytes(type_spec: tff.Type) -> int | None:
     """Bytes of a value of a type; None where a dimension or a string's length is unknown."""
     total = 0

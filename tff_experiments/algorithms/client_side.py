@@ -1,0 +1,104 @@
+"""A client's part of a round: its type, its work, and what of it reaches the server."""
+
+import collections
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_experiments.algorithms import ingredients as ingredients_lib
+from tff_experiments.algorithms import rules as rules_lib
+from tff_experiments.algorithms import server_step
+
+ATTACK = "attack"  # Of the extras: what a client multiplies its updates by, 1 if it is honest.
+
+
+def client_type(
+    ingredients: ingredients_lib.Ingredients,
+    rules: rules_lib.Rules,
+    data_type: tff.SequenceType,
+    client_state,
+) -> tff.Type:
+    """The data alone where a client gets nothing beside it, else <data, extras>."""
+    extras = dict(rules.extras)
+    if ingredients.attacked:
+        extras[ATTACK] = np.float32
+    if client_state is not None:
+        spec = lambda array: tf.TensorSpec(array.shape, array.dtype)
+        extras["state"] = tff.types.tensorflow_to_type(tf.nest.map_structure(spec, client_state))
+    if not extras:
+        return data_type
+    return tff.StructType([("data", data_type), ("extras", tff.StructType(list(extras.items())))])
+
+
+def build_work(
+    ingredients: ingredients_lib.Ingredients, rules: rules_lib.Rules, largest: dict[str, float]
+) -> Callable:
+    """Makes the work: (received, client's value) -> {parts, totals, state, metrics}.
+
+    Args:
+        ingredients: What the process is built from.
+        rules: The algorithm.
+        largest: Is filled with the largest value of each total when the work is traced.
+    """
+
+    def work(received, value):
+        model = ingredients.model_fn()
+
+        @tf.function
+        def run(received, value):
+            client = _unpack(value)
+            result = rules.client_update(model, rules_lib.Received(*received), client)
+            finite = server_step.all_finite((_pairs(result), _values(result)))
+            if tf.logical_not(finite):
+                model.reset_metrics()
+            factor = client.extras.get(ATTACK)
+            sent = collections.OrderedDict(
+                parts=collections.OrderedDict(
+                    (name, _sent(part, finite, factor)) for name, part in result.parts.items()
+                ),
+                totals=collections.OrderedDict(
+                    (name, _bounded(total, finite)) for name, total in result.totals.items()
+                ),
+                metrics=model.report_local_unfinalized_metrics(),
+            )
+            if rules.client_state is not None:
+                choose = lambda new, old: tf.where(finite, new, old)
+                sent["state"] = tf.nest.map_structure(choose, result.state, client.state)
+            largest.update({name: total.largest for name, total in result.totals.items()})
+            return sent
+
+        return run(received, value)
+
+    return work
+
+
+def _unpack(value) -> rules_lib.Client:
+    if not isinstance(value, dict) or set(value) != {"data", "extras"}:
+        return rules_lib.Client(value)
+    extras = dict(value["extras"])
+    return rules_lib.Client(value["data"], extras.pop("state", ()), extras)
+
+
+def _pairs(result):
+    return [(part.value, part.weight) for part in result.parts.values()]
+
+
+def _values(result):
+    return [total.value for total in result.totals.values()]
+
+
+def _sent(part: rules_lib.Part, finite, factor):
+    zeroed = lambda x: tf.where(finite, x, tf.zeros_like(x))
+    # An attacker sends what it likes, numbers that are not finite as well.
+    attacked = zeroed if factor is None else lambda x: zeroed(x) * factor
+    return collections.OrderedDict(
+        value=tf.nest.map_structure(attacked, part.value), weight=zeroed(part.weight)
+    )
+
+
+def _bounded(total: rules_lib.Total, finite):
+    largest = tf.cast(total.largest, total.value.dtype)
+    clipped = tf.clip_by_value(total.value, tf.zeros_like(largest), largest)
+    return tf.where(finite, clipped, tf.zeros_like(clipped))

@@ -1,0 +1,73 @@
+"""What an algorithm is built from, and what it says of itself.
+
+Each algorithm is a module with `Hparams`, `build(hparams, ingredients)` and `NEEDS`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+
+def constant_rate(round_num: tf.Tensor) -> tf.Tensor:
+    """The schedule that changes nothing: 1.0 in every round."""
+    del round_num
+    return tf.constant(1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingredients:
+    """What the flags choose beside the algorithm.
+
+    Attributes:
+        model_fn: Makes a `tff.learning.models.VariableModel`.
+        client_optimizer: What clients train with.
+        server_optimizer: What applies the clients' mean update, taken as a gradient.
+        aggregator: Makes one out of the clients' updates.
+        metrics_aggregator: Of `tff.learning.metrics`; None sums metrics in the clear.
+        secure: Whether numbers beside the updates go through secure sums, too.
+        client_schedule: round_num, int32 from 1 -> factor of the clients' learning rate, float32.
+        server_schedule: The same for the server.
+        attacked: Whether clients multiply what they send by a number that they are given, see
+            `clients.attacks`.
+        num_clients: Of the data set.
+        clients_per_round: As many as a round has, or is expected to have.
+        num_classes: Of the labels, which are 0 .. num_classes - 1.
+        per_example_loss: (labels [b], outputs [b, ...]) -> float32 [b].
+    """
+
+    model_fn: Callable[[], tff.learning.models.VariableModel]
+    client_optimizer: tff.learning.optimizers.Optimizer
+    server_optimizer: tff.learning.optimizers.Optimizer
+    aggregator: tff.aggregators.WeightedAggregationFactory
+    metrics_aggregator: Any = None
+    secure: bool = False
+    client_schedule: Callable[[tf.Tensor], tf.Tensor] = constant_rate
+    server_schedule: Callable[[tf.Tensor], tf.Tensor] = constant_rate
+    attacked: bool = False
+    num_clients: int = 1
+    clients_per_round: int = 1
+    num_classes: int = 1
+    per_example_loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What an algorithm needs and allows; refusals, docs and tests read it.
+
+    Attributes:
+        client_state: Clients keep a state from round to round.
+        supports_secure_sum: All that clients send may be summed securely.
+        supports_attacks: Clients can be told to misbehave.
+        is_optimizer: It is the server's optimizer itself; the server's must be SGD.
+        cohort: "sampled" clients of the same round; "pooled", their data as one client's; or
+            "buffered", those whose updates arrived, each from the model of an earlier round.
+    """
+
+    client_state: bool = False
+    supports_secure_sum: bool = True
+    supports_attacks: bool = True
+    is_optimizer: bool = False
+    cohort: str = "sampled"
