@@ -31,6 +31,7 @@ def train(
     hparams: Any = None,
     correct: Callable[[Any, Any], Any] | None = None,
     state: Any = None,
+    loss_of: Callable[[Any, Any], tf.Tensor] | None = None,
 ) -> Trained:
     """Trains `model`, whose variables are overwritten. To be called inside of a `tf.function`.
 
@@ -43,6 +44,7 @@ def train(
         correct: (gradients, weights), lists as the trainable weights -> gradients.
         state: A state of the optimizer that all steps start from, and none changes (Mime); None
             begins with a new one, which steps change.
+        loss_of: (batch, `BatchOutput`) -> what is made small, float32 []; None takes the model's.
 
     Returns:
         What came out.
@@ -55,7 +57,8 @@ def train(
     for batch in iter(data):
         with tf.GradientTape() as tape:
             output = model.forward_pass(batch, training=True)
-        gradients = tape.gradient(output.loss, held)
+            loss = output.loss if loss_of is None else loss_of(batch, output)
+        gradients = tape.gradient(loss, held)
         if correct is not None:
             gradients = correct(gradients, held)
         new_state, new = optimizer.next(
@@ -78,6 +81,26 @@ def _initial(optimizer, hparams, held, state):
     if hparams is not None:
         begun = optimizer.set_hparams(begun, hparams)
     return begun, tf.constant(0, tf.int64), tf.constant(0)
+
+
+def mean_loss(
+    model: tff.learning.models.VariableModel,
+    weights: tff.learning.models.ModelWeights,
+    data: tf.data.Dataset,
+) -> tf.Tensor:
+    """The model's mean loss over a client's examples, float32 []; its metrics begin anew after.
+
+    To be called inside of a `tf.function`.
+    """
+    variables = tff.learning.models.ModelWeights.from_model(model)
+    tf.nest.map_structure(lambda v, value: v.assign(value), variables, weights)
+    total, examples = tf.constant(0.0), tf.constant(0, tf.int64)
+    for batch in iter(data):
+        output = model.forward_pass(batch, training=False)
+        total += output.loss * tf.cast(num_examples(output), tf.float32)
+        examples += num_examples(output)
+    model.reset_metrics()
+    return tf.math.divide_no_nan(total, tf.cast(examples, tf.float32))
 
 
 def num_examples(output: tff.learning.models.BatchOutput) -> tf.Tensor:

@@ -72,7 +72,8 @@ class Rules:
     Attributes:
         client_update: (model, Received, Client) -> ClientResult.
         server_update: (step, weights, algorithm's state, means, totals) -> (weights, algorithm's
-            state). `step(trainable, gradient)` is the server optimizer's step, to be made once.
+            state), and if it likes {metric: scalar}. `step(trainable, gradient)` is the server
+            optimizer's step, to be made once.
         server_state: weights -> the algorithm's first state.
         broadcast: (weights, algorithm's state) -> what `Received.server` is.
         client_state: weights, as `tf.TensorSpec`s -> a client's first state, numpy; None where

@@ -44,7 +44,9 @@ def build(optimizer: tff.learning.optimizers.Optimizer, schedule, rules: rules_l
     @tf.function
     def update(weights, round_num, algorithm, finalizer, means, totals, nothing):
         step = Step(optimizer, finalizer, scheduled(optimizer, schedule, round_num + 1))
-        new_weights, new_algorithm = rules.server_update(step, weights, algorithm, means, totals)
+        new_weights, new_algorithm, *measured = rules.server_update(
+            step, weights, algorithm, means, totals
+        )
         rejected = tf.logical_not(all_finite((means, totals)))
         choose = lambda new, old: tf.nest.map_structure(
             lambda n, o: tf.where(rejected, o, n), new, old
@@ -54,7 +56,9 @@ def build(optimizer: tff.learning.optimizers.Optimizer, schedule, rules: rules_l
             round_num=round_num + 1 + nothing,
             algorithm=choose(new_algorithm, algorithm),
             finalizer=choose(step.state, finalizer),
-            metrics=collections.OrderedDict(update_non_finite=tf.cast(rejected, tf.int32)),
+            metrics=collections.OrderedDict(
+                update_non_finite=tf.cast(rejected, tf.int32), **(measured[0] if measured else {})
+            ),
         )
 
     return update

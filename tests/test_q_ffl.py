@@ -1,0 +1,53 @@
+"""q-FFL against algorithm 2 in numpy, and its limit."""
+
+import numpy as np
+import pytest
+from algorithm_helpers import CLIENTS, COHORTS, FIRST, RATE, local_sgd, loss, make, run
+
+from tff_experiments.aggregation import mean, secure_mean
+from tff_experiments.algorithms import fed_avg, q_ffl
+
+
+def oracle(q):
+    weights, seen = FIRST, []
+    for cohort in COHORTS:
+        deltas, hs = [], []
+        for name in cohort:
+            f = loss(weights, CLIENTS[name])
+            dw = (weights - local_sgd(weights, CLIENTS[name])) / RATE
+            deltas.append(f**q * dw)
+            hs.append(q * f ** (q - 1) * np.sum(dw**2) + f**q / RATE)
+        weights = weights - sum(deltas) / sum(hs)
+        seen.append(weights)
+    return np.array(seen)
+
+
+@pytest.mark.parametrize("q", [0.5, 2.0])
+def test_three_rounds_are_those_of_algorithm_2(local_context, q):
+    seen = run(local_context, q_ffl.build(q_ffl.Hparams(q=q), make()))
+    # float32 against float64 over three rounds.
+    np.testing.assert_allclose([w for w, _, _ in seen], oracle(q), rtol=2e-5)
+
+
+def test_with_q_0_it_is_fed_avg_with_uniform_weights(local_context):
+    ours = run(local_context, q_ffl.build(q_ffl.Hparams(q=0.0), make()))
+    theirs = run(local_context, fed_avg.build(fed_avg.Hparams(weighting="uniform"), make()))
+    np.testing.assert_array_equal([w for w, _, _ in ours], [w for w, _, _ in theirs])
+
+
+def test_it_runs_under_secure_sums(local_context):
+    process = q_ffl.build(q_ffl.Hparams(), make(aggregator=secure_mean))
+    seen = run(local_context, process)
+    # 20 bits and a clipping norm that follows the clients': near, not equal.
+    np.testing.assert_allclose([w for w, _, _ in seen], oracle(1.0), atol=0.05)
+
+
+def test_training_metrics_count_the_training_only(local_context):
+    process = q_ffl.build(q_ffl.Hparams(), make(aggregator=mean))
+    (_, metrics, _) = run(local_context, process, COHORTS[:1])[0]
+    assert metrics["client_work"]["train"]["num_examples"] == 9
+
+
+def test_a_negative_q_is_refused():
+    with pytest.raises(ValueError, match="q_ffl_q must be >= 0, got -1"):
+        q_ffl.Hparams(q=-1.0)
