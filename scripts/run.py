@@ -22,7 +22,17 @@ QUIET = quiet.start()
 import tqdm
 from absl import app, flags, logging
 
-from tff_experiments import about, datasets, records, runtime, secure_sum, tasks, training
+from tff_experiments import (
+    about,
+    compatibility,
+    datasets,
+    plugins,
+    records,
+    runtime,
+    secure_sum,
+    tasks,
+    training,
+)
 from tff_experiments import flags as hparams_flags
 from tff_experiments.aggregation import BY_NAME as AGGREGATORS
 from tff_experiments.algorithms import BY_NAME as ALGORITHMS
@@ -42,9 +52,19 @@ ROOMS = {
 NOT_IN_RESULT = {"cache_dir", "client_workers"}
 
 
+def load_plugins() -> None:
+    """Adds the files that --plugin names to their rooms: their flags are not known before."""
+    flags.DEFINE_list(
+        "plugin", [], "Files with a task, algorithm, aggregator or secure sum of your own."
+    )
+    FLAGS(sys.argv, known_only=True)
+    plugins.load(FLAGS.plugin, {name: ROOMS[name] for name in ROOMS if name != "runtime"})
+    FLAGS.unparse_flags()
+
+
 def define_flags() -> list[str]:
     """Defines all flags; returns the names of those that make the result, sorted."""
-    before = set(FLAGS)
+    before = set(FLAGS) - {"plugin"}
     flags.DEFINE_enum(
         "task",
         "emnist_cnn",
@@ -87,6 +107,9 @@ def build():
     task = defaults.build(
         hparams_flags.read_plugin(tasks.BY_NAME, FLAGS.task), data=data, seed=hparams.seed
     )
+    if hasattr(ALGORITHMS[FLAGS.algorithm], "adapt_task"):
+        own = hparams_flags.read_plugin(ALGORITHMS, FLAGS.algorithm)
+        task = ALGORITHMS[FLAGS.algorithm].adapt_task(own, task)
     return data, task, hparams
 
 
@@ -122,6 +145,21 @@ def build_secure_sum(clients_per_round: int):
     )
     protocol.check(clients_per_round)
     return protocol
+
+
+def check_combination(protocol) -> None:
+    """Raises ValueError where the chosen plug-ins do not go together."""
+    compatibility.check(
+        algorithm=FLAGS.algorithm,
+        needs=ALGORITHMS[FLAGS.algorithm].NEEDS,
+        aggregator=FLAGS.aggregator,
+        aggregation=AGGREGATORS[FLAGS.aggregator],
+        secure_sum=FLAGS.secure_sum,
+        is_secure=protocol.is_secure,
+        allow_plain_slots=FLAGS.allow_plain_slots,
+        runtime=FLAGS.runtime,
+        server_optimizer=FLAGS.server_optimizer,
+    )
 
 
 class Progress:
@@ -184,10 +222,11 @@ def _median(rows, name: str) -> float:
 def run(result_flags: list[str]) -> None:
     """Builds everything from the flags, then trains."""
     data, task, hparams = build()
+    protocol = build_secure_sum(hparams.clients_per_round)
+    check_combination(protocol)
     process = build_process(task, data, hparams)
     runtime_hparams = hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime)
     dropping = hparams_flags.read(dropouts.Hparams, prefix="dropout_")
-    protocol = build_secure_sum(hparams.clients_per_round)
     use = runtime.BY_NAME[FLAGS.runtime].use
     with use(runtime_hparams, quiet=QUIET, secure_sum=protocol) as running:
         running.check(process)
@@ -253,7 +292,21 @@ def main(result_flags: list[str], argv: list[str]) -> int:
         return 128 + signal.SIGINT
 
 
+def start() -> list[str]:
+    """Loads plug-ins and defines flags; a bad plug-in is one line and exit code 2."""
+    try:
+        load_plugins()
+        return define_flags()
+    except ValueError as error:
+        sys.exit(_refused(error))
+
+
+def _refused(error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
 if __name__ == "__main__":
-    names = define_flags()
+    names = start()
     os.environ.setdefault("COLUMNS", "100")
     app.run(lambda argv: main(names, argv))

@@ -1,11 +1,16 @@
 """Examples and small scripts run as their texts say."""
 
 import re
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import REPO
+
+from tff_experiments import plugins
+from tff_experiments.secure_sum import vectors
 
 
 def run(*command):
@@ -49,3 +54,51 @@ def test_published_files_hold_the_evaluated_rounds_without_local_paths(tmp_path)
         (REPO / "results" / name).rmdir()
     assert re.search(r"test/accuracy after 5: mean 0\.\d{4}, std - ", done.stdout)
     assert len(text.splitlines()) == 4 and str(tmp_path) not in text
+
+
+# What shows that the plug-in was at work.
+OWN = {
+    "my_algorithm": (["--algorithm=my_algorithm", "--my_algorithm_decay=0.5"], "test/accuracy"),
+    "my_task": (["--task=my_task", "--my_task_units=8"], "test/accuracy"),
+    "my_aggregator": (["--aggregator=my_aggregator", "--my_aggregator_norm=0.5"], "test/accuracy"),
+    "my_protocol": (["--secure_sum=my_protocol", "--aggregator=secure_mean"], "test/accuracy"),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_plug_in_outside_of_the_package_runs(name, tmp_path):
+    shutil.copy(REPO / "examples" / f"{name}.py", tmp_path)
+    flags, shown = OWN[name]
+    own = [f"--plugin={tmp_path}/{name}.py", f"--output_dir={tmp_path}/run", *flags]
+    done = run("scripts/run.py", "--task=digits_linear", "--rounds=2", *own)
+    assert done.returncode == 0 and shown in done.stdout, done.stderr
+    flagfile = (tmp_path / "run" / "flags.txt").read_text()
+    assert f"--plugin={tmp_path}/{name}.py" in flagfile
+    again = run("scripts/run.py", f"--flagfile={tmp_path}/run/flags.txt", own[1], "--rounds=3")
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_an_example_is_under_60_lines(name):
+    assert len((REPO / "examples" / f"{name}.py").read_text().splitlines()) < 60
+
+
+def test_a_bad_plug_in_is_one_line():
+    done = run("scripts/run.py", "--plugin=/no/such.py")
+    assert done.returncode == 2 and done.stderr == (
+        "error: --plugin=/no/such.py is not a Python file.\n"
+    )
+
+
+def test_the_examples_protocol_has_the_sum_of_those_who_uploaded():
+    rooms = {"secure_sum": {}}
+    plugins.load([str(REPO / "examples" / "my_protocol.py")], rooms)
+    protocol = rooms["secure_sum"]["my_protocol"].build(None)
+    segments = [vectors.Segment(3, 2**20), vectors.Segment(2, 1009)]
+    drops = {"a": "", "b": "before_upload", "c": "before_unmasking"}
+    vector = {name: np.arange(5) * (i + 100) for i, name in enumerate(drops)}
+    made = protocol.start(segments, drops)
+    for name, value in vector.items():
+        made.add(name, value)
+    wanted = (vector["a"] + vector["c"]) % np.array([2**20] * 3 + [1009] * 2)
+    np.testing.assert_array_equal(made.finish(), wanted)

@@ -88,7 +88,7 @@ def test_a_run_says_what_it_did_and_nothing_else(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--algorithm=fedavg"], "value should be one of <fed_avg>"),
+        (["--algorithm=fedavg"], "value should be one of <agnostic_fed_avg|"),
         (["--dataset=npz", "--data_dir=/no/such"], "Three ways to get data"),
         (
             ["--clients_per_round=21"],

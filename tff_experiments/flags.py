@@ -108,10 +108,12 @@ def load_data(default_dataset: str):
 def lines(names: list[str]) -> list[str]:
     """The flags' values as the lines of a flagfile; those without a value are left out."""
     values = {name: flags.FLAGS[name].value for name in names}
-    return [f"--{name}={_text(value)}" for name, value in values.items() if value is not None]
+    return [f"--{name}={_text(value)}" for name, value in values.items() if value not in (None, [])]
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

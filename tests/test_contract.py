@@ -1,0 +1,101 @@
+"""What every algorithm and every aggregator must do, as run.py builds them: their flags parse, they
+train, and a run that goes on from files has the bits of one that was not interrupted.
+
+Fast: every algorithm with mean and secure_mean, fed_avg with every aggregator. Slow: the rest of the
+product.
+"""
+
+import dataclasses
+import importlib.util
+import itertools
+
+import numpy as np
+import pytest
+from absl import flags
+from conftest import REPO
+
+from tff_experiments import aggregation, algorithms, checkpoints, records, runtime, training
+from tff_experiments.secure_sum import secagg
+
+FAST = [*itertools.product(algorithms.BY_NAME, ("mean", "secure_mean"))]
+FAST += [("fed_avg", name) for name in aggregation.BY_NAME if ("fed_avg", name) not in FAST]
+SLOW = [p for p in itertools.product(algorithms.BY_NAME, aggregation.BY_NAME) if p not in FAST]
+# What a data set of ten digits asks for.
+OWN = {"agnostic_fed_avg": ["--agnostic_fed_avg_domains=5"]}
+
+
+@pytest.fixture(scope="module")
+def run_script():
+    """scripts/run.py as a module, its flags defined."""
+    spec = importlib.util.spec_from_file_location("run_script", REPO / "scripts" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    before = set(flags.FLAGS)
+    module.define_flags()
+    yield module
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+
+
+def parse(*args):
+    flags.FLAGS.unparse_flags()
+    flags.FLAGS(["run.py", "--task=digits_linear", "--clients_per_round=4", *args])
+
+
+def build(run_script, algorithm, aggregator):
+    """(process, task, data, hparams), as run.py makes them."""
+    parse(f"--algorithm={algorithm}", f"--aggregator={aggregator}", *OWN.get(algorithm, []))
+    run_script.check_combination(run_script.build_secure_sum(4))
+    data, task, hparams = run_script.build()
+    hparams = dataclasses.replace(hparams, rounds=2, checkpoint_every=1, eval_every=1)
+    return run_script.build_process(task, data, hparams), task, data, hparams
+
+
+def train(path, made, context, rounds):
+    process, task, data, hparams = made
+    folder = records.RunFolder(path)
+    hparams = dataclasses.replace(hparams, rounds=rounds)
+    try:
+        training.train(process, task, data, hparams, folder, runtime=context)
+    finally:
+        folder.close()
+    (last,) = checkpoints.rounds(folder.checkpoints)[-1:]
+    return (folder.checkpoints / f"round_{last:08d}.ckpt").read_bytes()
+
+
+def check_contract(run_script, tmp_path, algorithm, aggregator):
+    made = build(run_script, algorithm, aggregator)
+    with runtime.use() as context:
+        context.check(made[0])
+        whole = train(tmp_path / "whole", made, context, 2)
+    with runtime.use(client_workers=1) as context:
+        train(tmp_path / "cut", made, context, 1)
+    with runtime.use() as context:
+        resumed = train(tmp_path / "cut", made, context, 2)
+    assert resumed == whole, "on resuming, or on another number of workers, bits differ"
+    rows = records.read_metrics(tmp_path / "whole")
+    assert [row["round"] for row in rows] == [1, 2]
+    main = f"test/{made[1].main_metric}"
+    assert all(np.isfinite(row[main]) for row in rows)
+    assert rows[0]["train/num_examples"] > 0 and not rows[0].get("train/lost_examples")
+
+
+@pytest.mark.parametrize(("algorithm", "aggregator"), FAST)
+def test_it_trains_and_resumes_to_the_same_bits(run_script, tmp_path, algorithm, aggregator):
+    check_contract(run_script, tmp_path, algorithm, aggregator)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("algorithm", "aggregator"), SLOW)
+def test_any_combination_does(run_script, tmp_path, algorithm, aggregator):
+    check_contract(run_script, tmp_path, algorithm, aggregator)
+
+
+SECURE = [name for name, module in algorithms.BY_NAME.items() if module.NEEDS.supports_secure_sum]
+
+
+@pytest.mark.parametrize("algorithm", SECURE)
+def test_nothing_of_a_client_is_in_the_clear_under_a_secure_sum(run_script, algorithm):
+    process, *_ = build(run_script, algorithm, "secure_mean")
+    with runtime.use(secure_sum=secagg.build(secagg.Hparams())) as context:
+        context.check(process)  # It refuses what would be sent in the clear.

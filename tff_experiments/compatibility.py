@@ -1,0 +1,67 @@
+"""What does not go together, told by what plug-ins say of themselves, before anything is built."""
+
+from typing import Any
+
+
+def check(
+    *,
+    algorithm: str,
+    needs: Any,
+    aggregator: str,
+    aggregation: Any,
+    secure_sum: str,
+    is_secure: bool,
+    allow_plain_slots: bool,
+    runtime: str,
+    server_optimizer: str,
+) -> None:
+    """Refuses combinations.
+
+    Args:
+        algorithm: Its name.
+        needs: Its `NEEDS`, an `algorithms.ingredients.Needs`.
+        aggregator: Its name.
+        aggregation: Its module: `SUPPORTS_SECURE_SUM` and `STACKED`.
+        secure_sum: The protocol's name.
+        is_secure: Whether it hides what clients send.
+        allow_plain_slots: Whether the user takes it that something is sent in the clear.
+        runtime: Its name.
+        server_optimizer: Its name.
+
+    Raises:
+        ValueError: The combination can't run as asked; says why, and what would.
+    """
+    if is_secure and not allow_plain_slots:
+        hidden = f"in the clear, and --secure_sum={secure_sum} is to hide it"
+        if not needs.supports_secure_sum:
+            raise ValueError(
+                f"--algorithm={algorithm} needs what each client sends {hidden}; use "
+                f"--secure_sum=plain, or another algorithm."
+            )
+        if aggregation.STACKED:
+            raise ValueError(
+                f"--aggregator={aggregator} needs each client's update by itself, {hidden}; use "
+                f"--aggregator=secure_mean, or --secure_sum=plain."
+            )
+        if not aggregation.SUPPORTS_SECURE_SUM:
+            raise ValueError(
+                f"--aggregator={aggregator} sends each client's update {hidden}; use "
+                f"--aggregator=secure_mean, --secure_sum=plain, or --allow_plain_slots to accept "
+                f"it."
+            )
+    if runtime == "native":
+        if needs.client_state:
+            raise ValueError(
+                f"--algorithm={algorithm} keeps a state on clients, which TFF's native runtime has "
+                f"no place for; use --runtime=local."
+            )
+        if needs.cohort == "buffered":
+            raise ValueError(
+                f"--algorithm={algorithm} tells clients which model they start from, which TFF's "
+                f"native runtime has no place for; use --runtime=local."
+            )
+    if needs.is_optimizer and server_optimizer != "sgd":
+        raise ValueError(
+            f"--algorithm={algorithm} is the server's optimizer itself; leave "
+            f"--server_optimizer={server_optimizer} out."
+        )
