@@ -33,13 +33,13 @@ def squared_error(y, output):
     return tf.reduce_mean((y - output) ** 2, -1)
 
 
-def make(*, aggregator=mean, **changes):
+def make(*, aggregator=mean, aggregator_hparams=None, **changes):
     """Ingredients of the problem: SGD with `RATE` at clients, SGD with 1 at the server."""
     made = ingredients.Ingredients(
         model_fn=model_fn,
         client_optimizer=SGD(RATE),
         server_optimizer=SGD(1.0),
-        aggregator=aggregator.build(aggregator.Hparams()),
+        aggregator=aggregator.build(aggregator_hparams or aggregator.Hparams()),
         metrics_aggregator=aggregator.METRICS_AGGREGATOR,
         secure=aggregator is secure_mean,
         num_clients=3,

@@ -1,8 +1,8 @@
 """What every algorithm and every aggregator must do, as run.py builds them: their flags parse, they
 train, and a run that goes on from files has the bits of one that was not interrupted.
 
-Fast: every algorithm with mean and secure_mean, fed_avg with every aggregator. Slow: the rest of the
-product.
+Fast: every algorithm with mean and secure_mean, fed_avg with every aggregator. Slow: the rest of
+the product.
 """
 
 import dataclasses

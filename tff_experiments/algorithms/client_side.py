@@ -21,7 +21,7 @@ def client_type(
     client_state,
 ) -> tff.Type:
     """The data alone where a client gets nothing beside it, else <data, extras>."""
-    extras = dict(rules.extras)
+    extras = collections.OrderedDict(rules.extras)
     if ingredients.attacked:
         extras[ATTACK] = np.float32
     if client_state is not None:
@@ -29,7 +29,7 @@ def client_type(
         extras["state"] = tff.types.tensorflow_to_type(tf.nest.map_structure(spec, client_state))
     if not extras:
         return data_type
-    return tff.StructType([("data", data_type), ("extras", tff.StructType(list(extras.items())))])
+    return tff.to_type(collections.OrderedDict(data=data_type, extras=extras))
 
 
 def build_work(

@@ -53,6 +53,42 @@ class Ingredients:
     per_example_loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
 
 
+def hparams_of(optimizer: tff.learning.optimizers.Optimizer) -> dict[str, float]:
+    """An optimizer's hyperparameters, such as "learning_rate"."""
+    # Graphs are traced around this; numbers must come out.
+    with tf.Graph().as_default():
+        state = optimizer.initialize(tf.TensorSpec([], tf.float32))
+        return {
+            name: float(tf.get_static_value(tf.convert_to_tensor(value)))
+            for name, value in optimizer.get_hparams(state).items()
+        }
+
+
+def check_plain_sgd(name: str, ingredients: Ingredients) -> None:
+    """Raises ValueError unless clients train by SGD without momentum."""
+    found = set(hparams_of(ingredients.client_optimizer))
+    if found != {"learning_rate"}:
+        raise ValueError(
+            f"--algorithm={name} is defined for clients that train by SGD without momentum; use "
+            f"--client_optimizer=sgd --client_momentum=0."
+        )
+
+
+def server_rate(name: str, ingredients: Ingredients) -> float:
+    """The server's learning rate, for algorithms that are its optimizer themselves.
+
+    Raises:
+        ValueError: The server's optimizer is another than SGD without momentum.
+    """
+    found = hparams_of(ingredients.server_optimizer)
+    if set(found) != {"learning_rate"}:
+        raise ValueError(
+            f"--algorithm={name} is the server's optimizer itself; leave --server_optimizer and "
+            f"--server_momentum out."
+        )
+    return found["learning_rate"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Needs:
     """What an algorithm needs and allows; refusals, docs and tests read it.

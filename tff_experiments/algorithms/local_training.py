@@ -1,6 +1,6 @@
 """The one loop in which clients train.
 
-    w = initial;  for each batch b:  w = optimizer(w, correct(gradient of b's loss at w, w))
+    w = initial;  for each batch b:  w = optimizer(w, correct(gradient of b's loss at w, w, b))
 
 Written as TFF writes it (`build_model_delta_client_work`, DATASET_ITERATOR): with nothing to
 correct the same bits come out.
@@ -29,7 +29,7 @@ def train(
     *,
     optimizer: tff.learning.optimizers.Optimizer,
     hparams: Any = None,
-    correct: Callable[[Any, Any], Any] | None = None,
+    correct: Callable[[Any, Any, Any], Any] | None = None,
     state: Any = None,
     loss_of: Callable[[Any, Any], tf.Tensor] | None = None,
 ) -> Trained:
@@ -41,7 +41,7 @@ def train(
         data: Batches.
         optimizer: Makes the steps.
         hparams: Of the optimizer, such as this round's learning rate; None leaves its own.
-        correct: (gradients, weights), lists as the trainable weights -> gradients.
+        correct: (gradients, weights, batch) -> gradients; structures as the trainable weights.
         state: A state of the optimizer that all steps start from, and none changes (Mime); None
             begins with a new one, which steps change.
         loss_of: (batch, `BatchOutput`) -> what is made small, float32 []; None takes the model's.
@@ -60,7 +60,7 @@ def train(
             loss = output.loss if loss_of is None else loss_of(batch, output)
         gradients = tape.gradient(loss, held)
         if correct is not None:
-            gradients = correct(gradients, held)
+            gradients = correct(gradients, held, batch)
         new_state, new = optimizer.next(
             optimizer_state, tuple(tf.nest.flatten(held)), tuple(tf.nest.flatten(gradients))
         )
@@ -81,6 +81,32 @@ def _initial(optimizer, hparams, held, state):
     if hparams is not None:
         begun = optimizer.set_hparams(begun, hparams)
     return begun, tf.constant(0, tf.int64), tf.constant(0)
+
+
+def full_gradient(
+    model: tff.learning.models.VariableModel,
+    weights: tff.learning.models.ModelWeights,
+    data: tf.data.Dataset,
+) -> tuple[Any, tf.Tensor]:
+    """The gradient of the mean loss over all of a client's examples, and their number, int64 [].
+
+    To be called inside of a `tf.function`. The model's metrics count the examples.
+    """
+    variables = tff.learning.models.ModelWeights.from_model(model)
+    tf.nest.map_structure(lambda v, value: v.assign(value), variables, weights)
+    held = tuple(tf.nest.flatten(variables.trainable))
+    total, examples = tuple(tf.zeros_like(v) for v in held), tf.constant(0, tf.int64)
+    for batch in iter(data):
+        with tf.GradientTape() as tape:
+            output = model.forward_pass(batch, training=True)
+        count = num_examples(output)
+        gradients = tape.gradient(output.loss, held)
+        total = tuple(
+            t + tf.cast(count, g.dtype) * g for t, g in zip(total, gradients, strict=True)
+        )
+        examples += count
+    mean = [tf.math.divide_no_nan(t, tf.cast(examples, t.dtype)) for t in total]
+    return tf.nest.pack_sequence_as(variables.trainable, mean), examples
 
 
 def mean_loss(

@@ -14,11 +14,12 @@ from tff_experiments.algorithms import rules as rules_lib
 def scheduled(optimizer: tff.learning.optimizers.Optimizer, schedule, round_num) -> Any:
     """The optimizer's hyperparameters, its learning rate times the schedule's factor."""
     first = optimizer.initialize(tf.TensorSpec([], tf.float32))
-    hparams = collections.OrderedDict(optimizer.get_hparams(first))
+    # TFF's optimizers take numbers or tensors, but no mixture of them.
+    hparams = collections.OrderedDict(
+        (name, tf.convert_to_tensor(value)) for name, value in optimizer.get_hparams(first).items()
+    )
     if "learning_rate" in hparams:
-        hparams["learning_rate"] = tf.cast(hparams["learning_rate"], tf.float32) * schedule(
-            round_num
-        )
+        hparams["learning_rate"] *= schedule(round_num)
     return hparams
 
 

@@ -54,6 +54,8 @@ class ClientRound:
         secure_sum: Any,
     ):
         """Takes what clients get, and the secure slots with the protocol's round that sums them."""
+        if clients.takes_state(client_type) and setting.client_states is None:
+            raise ValueError("the process' clients have a state; give `client_states`.")
         self.inputs, self._type, self._setting = inputs, client_type, setting
         self._slots, self._secure_sum = slots, secure_sum
         # Appending is atomic: threads need no lock for these.
@@ -130,11 +132,8 @@ class ClientRound:
 
     def _leaves(self, client: clients.ClientInputs) -> list[Any]:
         """A client's flat value, its state read when its turn comes."""
-        states = self._setting.client_states
         if clients.takes_state(self._type):
-            if states is None:
-                raise ValueError("the process' clients have a state; give `client_states`.")
-            client = client.with_state(states.get(client.client))
+            client = client.with_state(self._setting.client_states.get(client.client))
         return client.leaves(self._type)
 
     @contextlib.contextmanager

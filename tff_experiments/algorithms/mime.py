@@ -1,0 +1,98 @@
+"""Mime: MimeLite with the clients' gradients corrected as in SVRG.
+
+Karimireddy et al. 2021, algorithm 1 (https://arxiv.org/abs/2008.03606), see `mime_lite`:
+
+    y_i <- y_i - eta U(g_i(y_i; b) - g_i(w_t; b) + c, s),   c = mean of the full gradients
+
+Deviation: the paper's c is that of the round's own clients at w_t, which they would have to send
+before they train. Here c is last round's, at its model; in the first round, which has none,
+gradients are not corrected.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tff_experiments.algorithms import composition, fed_avg, local_training, mime_lite, rules
+from tff_experiments.algorithms import ingredients as ingredients_lib
+
+NEEDS = ingredients_lib.Needs()
+
+
+@dataclasses.dataclass(frozen=True)
+class Hparams(fed_avg.Hparams):
+    """Knobs of Mime."""
+
+
+class Server(NamedTuple):
+    """The server's state, of which clients get all."""
+
+    base: Any  # s, of the base optimizer.
+    gradient: Any  # c; mirrors the trainable weights.
+    has_gradient: Any  # 0.0 before the first round, then 1.0.
+
+
+def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composition.Process:
+    """Makes the process."""
+
+    def client_update(model, received, client):
+        variables = rules.Weights.from_model(model).trainable
+        base, c, has_gradient = received.server
+
+        def at_start(batch):
+            """The batch's gradient at w_t; the weights stay as they are."""
+            x, y = batch
+            now = tf.nest.map_structure(tf.identity, variables)
+            tf.nest.map_structure(lambda v, w: v.assign(w), variables, received.weights.trainable)
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(
+                    ingredients.per_example_loss(y, model.predict_on_batch(x, training=True))
+                )
+            gradients = tape.gradient(loss, variables)
+            tf.nest.map_structure(lambda v, w: v.assign(w), variables, now)
+            return gradients
+
+        def correct(gradients, weights, batch):
+            del weights
+            reduce = lambda g, g_t, mean: g - has_gradient * (g_t - mean)
+            return tf.nest.map_structure(reduce, gradients, at_start(batch), c)
+
+        gradient, _ = local_training.full_gradient(model, received.weights, client.data)
+        model.reset_metrics()
+        trained = local_training.train(
+            model,
+            received.weights,
+            client.data,
+            optimizer=ingredients.client_optimizer,
+            hparams=received.hparams,
+            correct=correct,
+            state=base,
+        )
+        weight = local_training.example_weight(hparams.weighting, trained)
+        return rules.ClientResult(
+            {"delta": rules.Part(trained.delta, weight), "gradient": rules.Part(gradient, weight)}
+        )
+
+    def server_update(step, weights, state, means, totals):
+        del totals
+        base = mime_lite.next_state(
+            ingredients.client_optimizer, state.base, weights, means["gradient"]
+        )
+        trainable = step(weights.trainable, means["delta"])
+        new = Server(base, means["gradient"], tf.constant(1.0))
+        return weights._replace(trainable=trainable), new
+
+    return composition.build(
+        ingredients,
+        rules.Rules(
+            client_update=client_update,
+            server_update=server_update,
+            server_state=lambda weights: Server(
+                mime_lite.first_state(ingredients.client_optimizer, weights),
+                rules.zeros(weights.trainable),
+                tf.constant(0.0),
+            ),
+            broadcast=lambda weights, state: state,
+        ),
+    )
