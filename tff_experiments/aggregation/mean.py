@@ -7,6 +7,8 @@ import dataclasses
 import tensorflow_federated as tff
 
 METRICS_AGGREGATOR = tff.learning.metrics.sum_then_finalize
+SUPPORTS_SECURE_SUM = False
+STACKED = False
 
 
 @dataclasses.dataclass(frozen=True)
