@@ -226,18 +226,35 @@ TFFS = {
 }
 
 
-@pytest.mark.parametrize("name", TFFS)
+def tffs_weights(context, name):
+    process = TFFS[name]()
+    state, seen = process.initialize(), []
+    for round_num, cohort in enumerate(COHORTS, 1):
+        inputs = [clients.ClientInputs(CLIENTS[c], client=c) for c in cohort]
+        output, _ = context.next(process, state, inputs, seed=0, round_num=round_num)
+        state = output.state
+        leaves = process.get_model_weights(state).trainable
+        seen.append([float(np.ravel(leaf)[0]) for leaf in leaves])
+    return seen
+
+
+@pytest.mark.parametrize("name", ["fed_sgd", "mime_lite"])
 def test_it_is_tffs(local_context, name):
     module, hparams, changes, _ = CASES[name]
-    ours = run(local_context, module.build(hparams, make(**changes)))
-    process = TFFS[name]()
-    state = process.initialize()
-    for (weights, _, _), cohort, round_num in zip(ours, COHORTS, (1, 2, 3), strict=True):
-        inputs = [clients.ClientInputs(CLIENTS[c], client=c) for c in cohort]
-        output, _ = local_context.next(process, state, inputs, seed=0, round_num=round_num)
-        state = output.state
-        found = [float(np.ravel(leaf)[0]) for leaf in process.get_model_weights(state).trainable]
-        np.testing.assert_allclose(weights, found, rtol=1e-5)
+    ours = weights_after(local_context, module, hparams, **changes)
+    np.testing.assert_allclose(ours, tffs_weights(local_context, name), rtol=1e-5)
+
+
+def test_tffs_fed_prox_pushes_away_from_the_servers_weights(local_context):
+    """TFF 0.87 adds mu (w_t - w), the paper's gradient has mu (w - w_t): theirs is not ours."""
+
+    def away(weights, cohort, memory):
+        push = lambda g, w: g - MU * (w - weights)
+        news = [local_sgd(weights, CLIENTS[c], correct=push) for c in cohort]
+        return np.average(news, 0, counts(cohort))
+
+    found = tffs_weights(local_context, "fed_prox")
+    np.testing.assert_allclose(found, over_rounds(away), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["scaffold_2", "fed_dyn"])

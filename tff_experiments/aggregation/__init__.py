@@ -1,9 +1,35 @@
-"""How clients' updates become one, one aggregator a file. Each has `Hparams`, `build(hparams)`, a
-TFF factory, and says of itself: `METRICS_AGGREGATOR`, how clients' metrics are summed beside it,
-`SUPPORTS_SECURE_SUM`, whether all that it sends can be summed securely, and `STACKED`, whether the
-server needs each client's update by itself, so that memory grows with the cohort.
+"""How clients' updates become one, one aggregator a file.
+
+Each has `Hparams`, `build(hparams)`, a TFF factory, and says as data:
+
+    METRICS_AGGREGATOR      how clients' metrics are summed beside it
+    SUPPORTS_SECURE_SUM     whether all that clients send can go through secure sums
+    STACKED                 whether the server needs each client's update by itself: memory grows
+                            with the cohort
 """
 
-from tff_experiments.aggregation import mean, secure_mean
+from tff_experiments.aggregation import (
+    clipped_mean,
+    drive,
+    geometric_median,
+    krum,
+    mean,
+    median,
+    quantized,
+    secure_mean,
+    top_k,
+    trimmed_mean,
+)
 
-BY_NAME = {"mean": mean, "secure_mean": secure_mean}
+BY_NAME = {
+    "mean": mean,
+    "secure_mean": secure_mean,
+    "clipped_mean": clipped_mean,
+    "median": median,
+    "trimmed_mean": trimmed_mean,
+    "krum": krum,
+    "geometric_median": geometric_median,
+    "quantized": quantized,
+    "top_k": top_k,
+    "drive": drive,
+}

@@ -9,6 +9,8 @@ import tensorflow_federated as tff
 SUPPORTS_SECURE_SUM = False  # It sends in the clear.
 STACKED = False
 METRICS_AGGREGATOR = tff.learning.metrics.sum_then_finalize
+SUPPORTS_SECURE_SUM = False
+STACKED = False
 
 
 @dataclasses.dataclass(frozen=True)

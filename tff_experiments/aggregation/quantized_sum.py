@@ -84,7 +84,7 @@ class QuantizedSumFactory(tff.aggregators.UnweightedAggregationFactory):
         step = self._step(bound)
         exact = [tf.cast(x, tf.float64) for x in tf.nest.flatten(value)]
         levels = [self._round(tf.math.divide_no_nan(x, step)) for x in exact]
-        squares = lambda tensors: tf.add_n([tf.reduce_sum(x**2) for x in tensors])
+        squares = lambda tensors: tf.add_n([tf.reduce_sum(tf.square(x)) for x in tensors])
         error = squares([x - n * step for x, n in zip(exact, levels, strict=True)])
         # Both are squares: half of the logarithm. A vector of zeros is exact.
         log_error = tf.math.log(tf.math.divide_no_nan(error, squares(exact))) / math.log(4.0)

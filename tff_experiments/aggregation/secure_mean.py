@@ -9,15 +9,16 @@ and metrics are summed securely as well, so that nothing of one client is left i
 """
 
 import dataclasses
-import math
 
 import tensorflow_federated as tff
 
-from tff_experiments.aggregation import quantized_sum
+from tff_experiments.aggregation import estimates, quantized_sum
 
 SUPPORTS_SECURE_SUM = True
 STACKED = False
 METRICS_AGGREGATOR = tff.learning.metrics.secure_sum_then_finalize
+SUPPORTS_SECURE_SUM = True
+STACKED = False
 _MAX_WEIGHT = 2**20 - 1  # As in TFF: a power of two less one holds whole numbers better.
 
 
@@ -45,12 +46,7 @@ class Hparams:
     """First largest coordinate above which an update is zeroed."""
 
     def __post_init__(self):
-        for name in ("bound", "clip", "zero"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}.")
-        for name in ("bound_quantile", "clip_quantile"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}.")
+        estimates.check(self)
         if not quantized_sum.MIN_BITS <= self.bits <= quantized_sum.MAX_BITS:
             raise ValueError(
                 f"bits must be in {quantized_sum.MIN_BITS} .. {quantized_sum.MAX_BITS}, got "
@@ -60,36 +56,17 @@ class Hparams:
 
 def build(hparams: Hparams) -> tff.aggregators.WeightedAggregationFactory:
     """Makes the aggregator of model updates."""
-    quantile = tff.aggregators.PrivateQuantileEstimationProcess.no_noise
     count = tff.aggregators.SecureSumFactory(1, 0)
-    bound = quantile(
-        initial_estimate=hparams.bound,
-        target_quantile=hparams.bound_quantile,
-        learning_rate=1.0,
-        multiplier=2.0,
-        secure_estimation=True,
-    )
+    bound = estimates.largest_coordinate(hparams.bound, hparams.bound_quantile, secure=True)
     factory = tff.aggregators.MeanFactory(
         quantized_sum.QuantizedSumFactory(bound, bits=hparams.bits, rounding=hparams.rounding),
         tff.aggregators.SecureSumFactory(float(_MAX_WEIGHT), 0.0),
         no_nan_division=True,
     )
     if hparams.clipping:
-        norm = quantile(
-            initial_estimate=hparams.clip,
-            target_quantile=hparams.clip_quantile,
-            learning_rate=0.2,
-            secure_estimation=True,
-        )
+        norm = estimates.norm(hparams.clip, hparams.clip_quantile, secure=True)
         factory = tff.aggregators.clipping_factory(norm, factory, count)
     if hparams.zeroing:
-        largest = quantile(
-            initial_estimate=hparams.zero,
-            target_quantile=0.98,
-            learning_rate=math.log(10.0),
-            multiplier=2.0,
-            increment=1.0,
-            secure_estimation=True,
-        )
+        largest = estimates.far_coordinate(hparams.zero, secure=True)
         factory = tff.aggregators.zeroing_factory(largest, factory, zeroed_count_sum_factory=count)
     return factory

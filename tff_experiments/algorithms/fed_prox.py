@@ -7,6 +7,8 @@ Li et al. 2020, "Federated optimization in heterogeneous networks", equation 2
 
 With mu = 0 it is FedAvg. Deviations: clients are averaged by `weighting` (the paper samples by
 examples and averages uniformly), and make the run's epochs (the paper: as many as they can).
+`tff.learning.algorithms.build_weighted_fed_prox` of TFF 0.87 adds the term with the other sign,
+mu (w_t - w) to the gradient, and pushes clients away from w_t: it is not used here.
 """
 
 import dataclasses

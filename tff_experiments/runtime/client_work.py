@@ -110,7 +110,8 @@ class ClientGraph:
 
     def _build_accumulators(self, form, update) -> None:
         zero = _stateless(form.zero, "zero", [])
-        types = tensorflow_part.leaf_types(form.zero.type_signature.result)
+        # Of `zero` a dimension may be known, 0, that of later values is not.
+        types = tensorflow_part.leaf_types(form.accumulate.type_signature.result)
         self.restored, self.restore, held = _variables("accumulator", types)
         first = _stateless(form.accumulate, "first", [*zero, *update])
         later = _stateless(form.accumulate, "later", [*held, *update])
