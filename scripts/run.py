@@ -35,7 +35,6 @@ from tff_experiments import (
 )
 from tff_experiments import flags as hparams_flags
 from tff_experiments.aggregation import BY_NAME as AGGREGATORS
-from tff_experiments.aggregation import check as check_aggregator
 from tff_experiments.algorithms import BY_NAME as ALGORITHMS
 from tff_experiments.algorithms import ingredients, optimizers
 from tff_experiments.clients import dropouts
@@ -101,9 +100,6 @@ def define_flags() -> list[str]:
 
 def build():
     """Makes data, task and hyperparameters from the flags; raises ValueError for what can't be."""
-    check_aggregator(
-        FLAGS.aggregator, secure_sum=FLAGS.secure_sum, allow_plain=FLAGS.allow_plain_slots
-    )
     defaults = tasks.BY_NAME[FLAGS.task]
     hparams = hparams_flags.read(training.Hparams)
     data = hparams_flags.load_data(defaults.DEFAULT_DATASET)

@@ -68,7 +68,7 @@ def test_a_killed_run_goes_on_to_the_same_bits_and_states(
 
 def test_only_those_who_trained_have_a_state(process, linear, ten_clients, local_context, tmp_path):
     hparams = dataclasses.replace(HPARAMS, rounds=1, eval_every=0)
-    dropping = dropouts.Hparams(rate=0.5, stage="mix")
+    dropping = dropouts.Hparams(rate=0.5, stage="before_upload")
     run(tmp_path, process, linear, ten_clients, hparams, local_context, dropping=dropping)
     cohort = training.cohort(hparams, linear, ten_clients, 1, dropping=dropping)
     trained = {client.client for client in cohort if client.uploads}
