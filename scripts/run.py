@@ -37,7 +37,7 @@ from tff_experiments import flags as hparams_flags
 from tff_experiments.aggregation import BY_NAME as AGGREGATORS
 from tff_experiments.algorithms import BY_NAME as ALGORITHMS
 from tff_experiments.algorithms import ingredients, optimizers
-from tff_experiments.clients import dropouts
+from tff_experiments.clients import attacks, dropouts
 
 FLAGS = flags.FLAGS
 ROOMS = {
@@ -82,6 +82,7 @@ def define_flags() -> list[str]:
     hparams_flags.define_data(None)
     hparams_flags.define(training.Hparams)
     hparams_flags.define(dropouts.Hparams, prefix="dropout_")
+    hparams_flags.define(attacks.Hparams, prefix="attack_")
     hparams_flags.define(optimizers.Hparams, prefix="client_", defaults={"learning_rate": 0.1})
     hparams_flags.define(optimizers.Hparams, prefix="server_")
     names = set(FLAGS) - before
@@ -130,6 +131,7 @@ def build_process(task, data, hparams: training.Hparams):
             secure=aggregator.SUPPORTS_SECURE_SUM,
             client_schedule=optimizers.build_schedule(client),
             server_schedule=optimizers.build_schedule(server),
+            attacked=hparams_flags.read(attacks.Hparams, prefix="attack_").changes_updates,
             num_clients=data.train.num_clients,
             clients_per_round=hparams.clients_per_round,
             num_classes=data.num_classes,
@@ -159,6 +161,8 @@ def check_combination(protocol) -> None:
         allow_plain_slots=FLAGS.allow_plain_slots,
         runtime=FLAGS.runtime,
         server_optimizer=FLAGS.server_optimizer,
+        attack=FLAGS.attack_kind,
+        changes_updates=hparams_flags.read(attacks.Hparams, prefix="attack_").changes_updates,
     )
 
 
@@ -222,6 +226,7 @@ def _median(rows, name: str) -> float:
 def run(result_flags: list[str]) -> None:
     """Builds everything from the flags, then trains."""
     data, task, hparams = build()
+    attacking = hparams_flags.read(attacks.Hparams, prefix="attack_")
     protocol = build_secure_sum(hparams.clients_per_round)
     check_combination(protocol)
     process = build_process(task, data, hparams)
@@ -240,7 +245,7 @@ def run(result_flags: list[str]) -> None:
             progress = Progress(hparams, task.main_metric)
             training.train(
                 process, task, data, hparams, folder,
-                runtime=running, dropping=dropping, on_round=progress,
+                runtime=running, dropping=dropping, attacking=attacking, on_round=progress,
             )  # fmt: skip
             progress.close()
             print_summary(folder, task, data)

@@ -34,6 +34,18 @@ REFUSED = {
         {"needs": ingredients.Needs(cohort="buffered"), "runtime": "native"},
         "which model they start from.*--runtime=local",
     ),
+    "an attack on native": (
+        {"attack": "nan", "changes_updates": True, "runtime": "native"},
+        "--attack_kind=nan changes what clients send, for which --runtime=native has no place",
+    ),
+    "an attack on what has none": (
+        {
+            "attack": "scale",
+            "changes_updates": True,
+            "needs": ingredients.Needs(supports_attacks=False),
+        },
+        "for which --algorithm=a has no place; use --attack_kind=label_flip",
+    ),
     "two optimizers": (
         {"needs": ingredients.Needs(is_optimizer=True), "server_optimizer": "adam"},
         "is the server's optimizer itself; leave --server_optimizer=adam out",

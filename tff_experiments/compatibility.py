@@ -14,6 +14,8 @@ def check(
     allow_plain_slots: bool,
     runtime: str,
     server_optimizer: str,
+    attack: str = "none",
+    changes_updates: bool = False,
 ) -> None:
     """Refuses combinations.
 
@@ -27,6 +29,8 @@ def check(
         allow_plain_slots: Whether the user takes it that something is sent in the clear.
         runtime: Its name.
         server_optimizer: Its name.
+        attack: What some clients do.
+        changes_updates: Whether attackers change what they send.
 
     Raises:
         ValueError: The combination can't run as asked; says why, and what would.
@@ -60,6 +64,12 @@ def check(
                 f"--algorithm={algorithm} tells clients which model they start from, which TFF's "
                 f"native runtime has no place for; use --runtime=local."
             )
+    if changes_updates and (runtime == "native" or not needs.supports_attacks):
+        where = "--runtime=native" if runtime == "native" else f"--algorithm={algorithm}"
+        raise ValueError(
+            f"--attack_kind={attack} changes what clients send, for which {where} has no place; "
+            f"use --attack_kind=label_flip, or another."
+        )
     if needs.is_optimizer and server_optimizer != "sgd":
         raise ValueError(
             f"--algorithm={algorithm} is the server's optimizer itself; leave "

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_experiments import checkpoints, evaluation, records, sampling
-from tff_experiments.clients import dropouts, state_store
+from tff_experiments.clients import attacks, dropouts, state_store
 from tff_experiments.datasets import batching, federated_data
 from tff_experiments.runtime import client_round, clients
 from tff_experiments.secure_sum import stages
@@ -66,6 +66,7 @@ class Hparams:
 
 
 NO_DROPOUTS = dropouts.Hparams()
+NO_ATTACK = attacks.Hparams()
 
 
 class DivergedError(RuntimeError):
@@ -95,8 +96,9 @@ def cohort(
     round_num: int,
     *,
     dropping: dropouts.Hparams = NO_DROPOUTS,
+    attacking: attacks.Hparams = NO_ATTACK,
 ) -> list[clients.ClientInputs]:
-    """Draws a round's clients, who of them drops out, and the order of their examples."""
+    """Draws a round's clients, who drops out or attacks, and the order of their examples."""
     drawn = sampling.sample(
         data.train.counts,
         hparams.clients_per_round,
@@ -107,8 +109,12 @@ def cohort(
     inputs = []
     for client in drawn:
         name = data.train.client_ids[client]
+        examples = data.train.examples(name)
+        attacker = attacks.attacks(attacking, str(name), seed=hparams.seed)
+        if attacker:
+            examples = attacks.flip_labels(attacking, examples, num_classes=data.num_classes)
         batches = batching.make(
-            data.train.examples(name),
+            examples,
             batch_size=hparams.batch_size,
             epochs=hparams.client_epochs,
             max_examples=hparams.max_examples_per_client,
@@ -116,7 +122,10 @@ def cohort(
             rng=sampling.client_rng(hparams.seed, round_num, int(client)),
         )
         drops = dropouts.draw(dropping, str(name), seed=hparams.seed, round_num=round_num)
-        inputs.append(clients.ClientInputs(batches, client=str(name), drops=drops))
+        extras = {}
+        if attacking.changes_updates:
+            extras = {"attack": attacks.factor(attacking, attacker)}
+        inputs.append(clients.ClientInputs(batches, extras or (), str(name), drops))
     return inputs
 
 
@@ -129,6 +138,7 @@ def train(
     *,
     runtime: Any,
     dropping: dropouts.Hparams = NO_DROPOUTS,
+    attacking: attacks.Hparams = NO_ATTACK,
     on_round: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Any:
     """Runs the rounds that are left.
@@ -141,6 +151,7 @@ def train(
         folder: Where the run's files go; a run found there goes on.
         runtime: What runs the rounds, from a runtime's `use`.
         dropping: Which clients drop out.
+        attacking: Which clients attack, and how.
         on_round: Called with each round's metrics.
 
     Returns:
@@ -155,7 +166,16 @@ def train(
     folder.restart_after(first)
     states = _states(process, folder, first)
     evaluate = evaluation.Evaluator(task, data.test)
-    draw = lambda round_num: cohort(hparams, task, data, round_num, dropping=dropping)
+
+    def draw(round_num):
+        inputs = cohort(hparams, task, data, round_num, dropping=dropping, attacking=attacking)
+        counted = {"train/clients": len(inputs)}
+        counted["train/dropouts"] = sum(bool(client.drops) for client in inputs)
+        if attacking.kind != "none":
+            found = [attacks.attacks(attacking, c.client, seed=hparams.seed) for c in inputs]
+            counted["train/attackers"] = sum(found)
+        return inputs, counted
+
     # A round and its state change together: an interrupt may come between any two lines.
     done = first, state
     try:
@@ -193,9 +213,8 @@ def _round(process, hparams, runtime, draw, evaluate, state, round_num, states):
         clock.append(time.perf_counter())
         return clock[-1] - clock[-2]
 
-    inputs = draw(round_num)
-    row: dict[str, float] = {"round": round_num, "train/clients": len(inputs)}
-    row["train/dropouts"] = sum(bool(client.drops) for client in inputs)
+    inputs, counted = draw(round_num)
+    row: dict[str, float] = {"round": round_num, **counted}
     row["seconds/data"] = lap()
     if states is not None:
         states.begin(round_num)
