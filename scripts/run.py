@@ -37,7 +37,7 @@ from tff_experiments import flags as hparams_flags
 from tff_experiments.aggregation import BY_NAME as AGGREGATORS
 from tff_experiments.algorithms import BY_NAME as ALGORITHMS
 from tff_experiments.algorithms import ingredients, optimizers
-from tff_experiments.clients import attacks, dropouts
+from tff_experiments.clients import attacks, availability, delays, dropouts, participation
 
 FLAGS = flags.FLAGS
 ROOMS = {
@@ -83,6 +83,9 @@ def define_flags() -> list[str]:
     hparams_flags.define(training.Hparams)
     hparams_flags.define(dropouts.Hparams, prefix="dropout_")
     hparams_flags.define(attacks.Hparams, prefix="attack_")
+    hparams_flags.define(delays.Hparams, prefix="delay_")
+    hparams_flags.define(availability.Hparams, prefix="availability_")
+    hparams_flags.define(participation.Hparams)
     hparams_flags.define(optimizers.Hparams, prefix="client_", defaults={"learning_rate": 0.1})
     hparams_flags.define(optimizers.Hparams, prefix="server_")
     names = set(FLAGS) - before
@@ -147,6 +150,16 @@ def build_secure_sum(clients_per_round: int):
     )
     protocol.check(clients_per_round)
     return protocol
+
+
+def read_world() -> participation.World:
+    """How clients behave, from the flags."""
+    return participation.World(
+        selection=hparams_flags.read(participation.Hparams),
+        delay=hparams_flags.read(delays.Hparams, prefix="delay_"),
+        available=hparams_flags.read(availability.Hparams, prefix="availability_"),
+        dropping=hparams_flags.read(dropouts.Hparams, prefix="dropout_"),
+    )
 
 
 def check_combination(protocol) -> None:
@@ -231,7 +244,8 @@ def run(result_flags: list[str]) -> None:
     check_combination(protocol)
     process = build_process(task, data, hparams)
     runtime_hparams = hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime)
-    dropping = hparams_flags.read(dropouts.Hparams, prefix="dropout_")
+    world = read_world()
+    training.participants(hparams, data, world).round(1)
     use = runtime.BY_NAME[FLAGS.runtime].use
     with use(runtime_hparams, quiet=QUIET, secure_sum=protocol) as running:
         running.check(process)
@@ -245,7 +259,7 @@ def run(result_flags: list[str]) -> None:
             progress = Progress(hparams, task.main_metric)
             training.train(
                 process, task, data, hparams, folder,
-                runtime=running, dropping=dropping, attacking=attacking, on_round=progress,
+                runtime=running, world=world, attacking=attacking, on_round=progress,
             )  # fmt: skip
             progress.close()
             print_summary(folder, task, data)

@@ -10,11 +10,11 @@ from test_training import rows_of, run
 from tff_experiments import records, runtime, tasks, training
 from tff_experiments.aggregation import secure_mean
 from tff_experiments.algorithms import scaffold
-from tff_experiments.clients import dropouts, state_store
+from tff_experiments.clients import dropouts, participation, state_store
 from tff_experiments.secure_sum import secagg
 
 HPARAMS = training.Hparams(rounds=6, clients_per_round=4, eval_every=3, checkpoint_every=2)
-DROPPING = dropouts.Hparams(rate=0.3, stage="mix")
+WORLD = participation.World(dropping=dropouts.Hparams(rate=0.3, stage="mix"))
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +55,15 @@ def test_a_killed_run_goes_on_to_the_same_bits_and_states(
     killed, process, linear, ten_clients, local_context, tmp_path
 ):
     args = process, linear, ten_clients, HPARAMS, local_context
-    whole = run(tmp_path / "whole", *args, dropping=DROPPING)
+    whole = run(tmp_path / "whole", *args, world=WORLD)
     with pytest.raises(Killed):
-        run(tmp_path / "cut", *args, dropping=DROPPING, on_round=kill_at(killed))
-    resumed = run(tmp_path / "cut", *args, dropping=DROPPING)
+        run(
+            tmp_path / "cut",
+            *args,
+            world=WORLD,
+            on_round=kill_at(killed),
+        )
+    resumed = run(tmp_path / "cut", *args, world=WORLD)
     for a, b in zip(whole, resumed, strict=True):
         np.testing.assert_array_equal(a, b)
     assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "cut")
@@ -68,9 +73,18 @@ def test_a_killed_run_goes_on_to_the_same_bits_and_states(
 
 def test_only_those_who_trained_have_a_state(process, linear, ten_clients, local_context, tmp_path):
     hparams = dataclasses.replace(HPARAMS, rounds=1, eval_every=0)
-    dropping = dropouts.Hparams(rate=0.5, stage="before_upload")
-    run(tmp_path, process, linear, ten_clients, hparams, local_context, dropping=dropping)
-    cohort = training.cohort(hparams, linear, ten_clients, 1, dropping=dropping)
+    world = participation.World(dropping=dropouts.Hparams(rate=0.5, stage="before_upload"))
+    run(
+        tmp_path,
+        process,
+        linear,
+        ten_clients,
+        hparams,
+        local_context,
+        world=world,
+    )
+    rounds = training.participants(hparams, ten_clients, world)
+    cohort = training.cohort(hparams, linear, ten_clients, 1, rounds=rounds)
     trained = {client.client for client in cohort if client.uploads}
     assert 0 < len(trained) < 4, "someone must drop for this test to say something"
     first = b"".join(np.asarray(leaf).tobytes() for leaf in process.client_state)
@@ -79,10 +93,18 @@ def test_only_those_who_trained_have_a_state(process, linear, ten_clients, local
 
 
 def test_an_aborted_round_changes_no_state(process, linear, ten_clients, tmp_path):
-    dropping = dropouts.Hparams(rate=0.45, stage="mix")
+    world = participation.World(dropping=dropouts.Hparams(rate=0.45, stage="mix"))
     protocol = secagg.build(secagg.Hparams())
     with runtime.use(secure_sum=protocol) as context:
-        run(tmp_path, process, linear, ten_clients, HPARAMS, context, dropping=dropping)
+        run(
+            tmp_path,
+            process,
+            linear,
+            ten_clients,
+            HPARAMS,
+            context,
+            world=world,
+        )
     rows = records.read_metrics(tmp_path)
     aborted = [row["round"] for row in rows if row.get("train/aborted")]
     assert aborted and len(aborted) < len(rows), "some rounds must be aborted, not all"

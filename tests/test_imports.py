@@ -23,7 +23,7 @@ MAY = {
     },
     "checkpoints": set(),
     "compatibility": set(),
-    "clients": {"checkpoints", "secure_sum"},
+    "clients": {"checkpoints", "sampling", "secure_sum"},
     "datasets": set(),
     "evaluation": {"datasets", "tasks"},
     "flags": {"datasets"},

@@ -11,7 +11,7 @@ from test_training import rows_of, run
 from tff_experiments import datasets, runtime, tasks, training
 from tff_experiments.aggregation import mean, secure_mean
 from tff_experiments.algorithms import fed_avg, ingredients, optimizers
-from tff_experiments.clients import dropouts
+from tff_experiments.clients import dropouts, participation
 from tff_experiments.secure_sum import (
     bfv,
     ckks,
@@ -26,7 +26,7 @@ from tff_experiments.secure_sum import (
 HPARAMS = training.Hparams(
     rounds=20, clients_per_round=10, eval_every=0, checkpoint_every=5, seed=8
 )
-DROPPING = dropouts.Hparams(rate=0.2, stage="mix")
+WORLD = participation.World(dropping=dropouts.Hparams(rate=0.2, stage="mix"))
 PLAIN = plain.build(plain.Hparams())
 PROTOCOLS = {
     "active": secagg.build(secagg.Hparams()),
@@ -55,10 +55,27 @@ def build(task, aggregator=secure_mean, **hparams):
     )
 
 
-def train(path, process, task, data, protocol, *, hparams=HPARAMS, dropping=DROPPING):
+def train(
+    path,
+    process,
+    task,
+    data,
+    protocol,
+    *,
+    hparams=HPARAMS,
+    world=WORLD,
+):
     """(Weights, rows) of a run."""
     with runtime.use(secure_sum=protocol) as context:
-        weights = run(path, process, task, data, hparams, context, dropping=dropping)
+        weights = run(
+            path,
+            process,
+            task,
+            data,
+            hparams,
+            context,
+            world=world,
+        )
     return weights, rows_of(path)
 
 
@@ -114,7 +131,7 @@ def test_tffs_own_secure_aggregator_has_the_bits_of_plain_sums(tffs, linear, ten
     def weights(process, protocol, name):
         return train(
             tmp_path / name, process, linear, ten_clients, protocol,
-            hparams=hparams, dropping=dropouts.Hparams(),
+            hparams=hparams, world=participation.World(),
         )[0]  # fmt: skip
 
     wanted = weights(tffs, PLAIN, "plain")
@@ -152,13 +169,13 @@ def test_an_aborted_round_keeps_the_model_and_the_run_goes_on(
     process, linear, ten_clients, tmp_path
 ):
     """With 35 % gone and this seed, a threshold of 7 of 10 is missed in 3 of 8 rounds."""
-    dropping = dropouts.Hparams(rate=0.35, stage="before_unmasking")
+    world = participation.World(dropping=dropouts.Hparams(rate=0.35, stage="before_unmasking"))
     hparams = training.Hparams(
         rounds=8, clients_per_round=10, eval_every=1, checkpoint_every=3, seed=2
     )
     aborting = lambda name: train(
         tmp_path / name, process, linear, ten_clients, PROTOCOLS["active"],
-        hparams=hparams, dropping=dropping,
+        hparams=hparams, world=world,
     )  # fmt: skip
     weights, rows = aborting("a")
     aborted = [row["round"] for row in rows if row.get("train/aborted")]
@@ -175,8 +192,9 @@ def test_an_aborted_round_keeps_the_model_and_the_run_goes_on(
 
 def test_a_script_of_ones_own_sees_an_abort_as_an_error(process, linear, ten_clients):
     hparams = training.Hparams(clients_per_round=10)
-    gone = dropouts.Hparams(rate=0.9, stage="before_upload")
-    inputs = training.cohort(hparams, linear, ten_clients, 1, dropping=gone)
+    gone = participation.World(dropping=dropouts.Hparams(rate=0.9, stage="before_upload"))
+    rounds = training.participants(hparams, ten_clients, gone)
+    inputs = training.cohort(hparams, linear, ten_clients, 1, rounds=rounds)
     with runtime.use(secure_sum=PROTOCOLS["active"]) as context:
         state = process.initialize()
         with pytest.raises(runtime.RoundAborted, match=r"aborted: \d clients .* 7 are needed"):
@@ -199,7 +217,7 @@ def test_twenty_rounds_of_the_cnn_under_secagg_have_the_bits_of_plain_sums(tmp_p
     process, names = build(task), [str(name) for name in data.train.client_ids]
     # The first seed with which no round loses more than 3 of its 10 clients, and is aborted.
     most = lambda seed: max(
-        sum(bool(dropouts.draw(DROPPING, name, seed=seed, round_num=r)) for name in names)
+        sum(bool(dropouts.draw(WORLD.dropping, name, seed=seed, round_num=r)) for name in names)
         for r in range(1, 21)
     )
     seed = next(seed for seed in range(1000) if most(seed) <= 3)

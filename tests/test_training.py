@@ -13,6 +13,7 @@ import tensorflow_federated as tff
 from tff_experiments import checkpoints, records, sampling, tasks, training
 from tff_experiments.aggregation import mean
 from tff_experiments.algorithms import fed_avg, ingredients, optimizers
+from tff_experiments.clients import availability, delays, participation
 from tff_experiments.datasets import federated_data
 from tff_experiments.runtime import local
 
@@ -279,3 +280,34 @@ def test_knobs_out_of_range_are_refused():
 def test_client_metrics_need_a_test_set_divided_into_clients(ten_clients):
     with pytest.raises(ValueError, match="--eval_clients: the test set of digits"):
         training.check(training.Hparams(eval_clients=True), ten_clients)
+
+
+def test_simulated_time_goes_on_over_a_kill_as_without_one(
+    tmp_path, linear, ten_clients, local_context
+):
+    world = participation.World(
+        participation.Hparams(overselect=0.5, round_deadline_s=20),
+        delays.Hparams(model="lognormal", per_example_s=0.05, client_sigma=1.0),
+        availability.Hparams(model="sine", mean=0.7, period_h=0.01),
+    )
+    hparams = dataclasses.replace(HPARAMS, rounds=6, checkpoint_every=2)
+    args = build(linear), linear, ten_clients
+
+    class Killed(BaseException):
+        pass
+
+    def kill(row):
+        if row["round"] == 3:
+            raise Killed
+
+    run(tmp_path / "whole", *args, hparams, local_context, world=world)
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", *args, hparams, local_context, world=world, on_round=kill)
+    run(tmp_path / "cut", *args, hparams, local_context, world=world)
+    rows = rows_of(tmp_path / "whole")
+    assert rows == rows_of(tmp_path / "cut")
+    times = [row["time/round_s"] for row in rows]
+    np.testing.assert_allclose([row["time/total_s"] for row in rows], np.cumsum(times))
+    assert all(0 < t <= 20 for t in times) and sum(row["train/stragglers"] for row in rows) > 0
+    trained = [row["train/clients"] - row["train/stragglers"] for row in rows]
+    assert max(trained) <= 4 and min(row["train/available"] for row in rows) < 10

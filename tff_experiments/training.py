@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_experiments import checkpoints, evaluation, records, sampling
-from tff_experiments.clients import attacks, dropouts, state_store
+from tff_experiments.clients import attacks, participation, state_store
 from tff_experiments.datasets import batching, federated_data
 from tff_experiments.runtime import client_round, clients
 from tff_experiments.secure_sum import stages
@@ -65,7 +65,7 @@ class Hparams:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}.")
 
 
-NO_DROPOUTS = dropouts.Hparams()
+WELL_BEHAVED = participation.World()
 NO_ATTACK = attacks.Hparams()
 
 
@@ -89,25 +89,36 @@ def check(hparams: Hparams, data: federated_data.FederatedData) -> None:
         )
 
 
+def participants(
+    hparams: Hparams, data: federated_data.FederatedData, world: participation.World
+) -> participation.Participation:
+    """The rounds' clients; raises ValueError where the flags do not go together."""
+    counts = data.train.counts
+    return participation.Participation(
+        world,
+        data.train.client_ids,
+        counts,
+        num_clients=hparams.clients_per_round,
+        how=hparams.client_sampling,
+        examples=hparams.client_epochs
+        * np.minimum(counts, hparams.max_examples_per_client or np.inf),
+        seed=hparams.seed,
+    )
+
+
 def cohort(
     hparams: Hparams,
     task: task_lib.Task,
     data: federated_data.FederatedData,
     round_num: int,
     *,
-    dropping: dropouts.Hparams = NO_DROPOUTS,
+    rounds: participation.Participation | None = None,
     attacking: attacks.Hparams = NO_ATTACK,
 ) -> list[clients.ClientInputs]:
     """Draws a round's clients, who drops out or attacks, and the order of their examples."""
-    drawn = sampling.sample(
-        data.train.counts,
-        hparams.clients_per_round,
-        how=hparams.client_sampling,
-        seed=hparams.seed,
-        round_num=round_num,
-    )
+    taken = (rounds or participants(hparams, data, WELL_BEHAVED)).round(round_num)
     inputs = []
-    for client in drawn:
+    for client, drops in zip(taken.clients, taken.drops, strict=True):
         name = data.train.client_ids[client]
         examples = data.train.examples(name)
         attacker = attacks.attacks(attacking, str(name), seed=hparams.seed)
@@ -121,7 +132,6 @@ def cohort(
             preprocess=task.preprocess,
             rng=sampling.client_rng(hparams.seed, round_num, int(client)),
         )
-        drops = dropouts.draw(dropping, str(name), seed=hparams.seed, round_num=round_num)
         extras = {}
         if attacking.changes_updates:
             extras = {"attack": attacks.factor(attacking, attacker)}
@@ -137,7 +147,7 @@ def train(
     folder: records.RunFolder,
     *,
     runtime: Any,
-    dropping: dropouts.Hparams = NO_DROPOUTS,
+    world: participation.World = WELL_BEHAVED,
     attacking: attacks.Hparams = NO_ATTACK,
     on_round: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Any:
@@ -150,7 +160,7 @@ def train(
         hparams: How long and how.
         folder: Where the run's files go; a run found there goes on.
         runtime: What runs the rounds, from a runtime's `use`.
-        dropping: Which clients drop out.
+        world: Which clients are there, and when they report or drop out.
         attacking: Which clients attack, and how.
         on_round: Called with each round's metrics.
 
@@ -166,11 +176,11 @@ def train(
     folder.restart_after(first)
     states = _states(process, folder, first)
     evaluate = evaluation.Evaluator(task, data.test)
+    rounds = participants(hparams, data, world)
 
     def draw(round_num):
-        inputs = cohort(hparams, task, data, round_num, dropping=dropping, attacking=attacking)
-        counted = {"train/clients": len(inputs)}
-        counted["train/dropouts"] = sum(bool(client.drops) for client in inputs)
+        inputs = cohort(hparams, task, data, round_num, rounds=rounds, attacking=attacking)
+        counted = {"train/clients": len(inputs)} | rounds.round(round_num).metrics()
         if attacking.kind != "none":
             found = [attacks.attacks(attacking, c.client, seed=hparams.seed) for c in inputs]
             counted["train/attackers"] = sum(found)

@@ -6,9 +6,9 @@ scale        sends its update times scale, trained on flipped labels: model repl
              Bagdasaryan et al. 2020, "How to backdoor federated learning" (arXiv 1807.00459)
 nan          sends NaN for each number
 
-Who attacks is fixed for a run: each client with probability `fraction`, from (seed, client). What an
-attacker sends is multiplied after its training, beside any check that TFF makes on clients, and
-before the aggregator: an attacker still clips and quantizes as the aggregator says.
+Who attacks is fixed for a run: each client with probability `fraction`, from (seed, client). What
+an attacker sends is multiplied after its training and the check that it is finite, and before the
+aggregator: an attacker still clips and quantizes as the aggregator says.
 """
 
 import dataclasses
