@@ -1,4 +1,4 @@
-"""The accountants of `dp_accounting`, and what they lack: sums of discrete noise (RDP), trees (PLD).
+"""The accountants of `dp_accounting`, and what they lack: discrete noise (RDP), trees (PLD).
 
 They keep the library's contract: an event that they do not know is an error, never nothing. What an
 event costs is cached, so that asking after each round is cheap.
@@ -7,7 +7,6 @@ event costs is cached, so that asking after each round is cheap.
 import functools
 import math
 
-import attr
 import dp_accounting
 import numpy as np
 from dp_accounting import pld, rdp
@@ -28,6 +27,13 @@ _AMPLIFIED = {
     dp_accounting.PoissonSampledDpEvent: subsampling.poisson,
     dp_accounting.SampledWithoutReplacementDpEvent: subsampling.without_replacement,
 }
+_GAUSSIAN = dp_accounting.GaussianDpEvent(1.0)
+_STAND_INS = {
+    dp_accounting.PoissonSampledDpEvent: dp_accounting.PoissonSampledDpEvent(0.5, _GAUSSIAN),
+    dp_accounting.SampledWithoutReplacementDpEvent: dp_accounting.SampledWithoutReplacementDpEvent(
+        2, 1, _GAUSSIAN
+    ),
+}
 
 
 class RdpAccountant(rdp.RdpAccountant):
@@ -44,17 +50,17 @@ class RdpAccountant(rdp.RdpAccountant):
             self._rdp += count * _curve(event, tuple(self._orders), self.neighboring_relation)
             return None
         # The library says which relation sampling takes, for noise that it knows.
-        stand_in = dp_accounting.GaussianDpEvent(1.0)
-        if type(event) in _AMPLIFIED:
-            stand_in = attr.evolve(event, event=stand_in)
+        stand_in = _STAND_INS.get(type(event), _GAUSSIAN)
         return super()._maybe_compose(stand_in, count, do_compose)
 
 
 class PldAccountant(pld.PLDAccountant):
     """Privacy loss distributions: tight for Gaussian noise, with no rule for much else.
 
-    Values are rounded up to multiples of 1e-4, so that epsilon is an upper bound.
+    Values are rounded up to multiples of `interval`, so that epsilon is an upper bound.
     """
+
+    LEAST_NOISE = 0.25  # Below, a thousand rounds take minutes and gigabytes, and are not private.
 
     def __init__(self, relation: Relation, *, interval: float = 1e-4):
         """Starts with nothing spent under a neighbouring `relation`."""
@@ -63,13 +69,22 @@ class PldAccountant(pld.PLDAccountant):
     def _maybe_compose(self, event, count, do_compose):
         if isinstance(event, dp_accounting.SingleEpochTreeAggregationDpEvent):
             return super()._maybe_compose(_tree_as_gaussian(event), count, do_compose)
-        inner = getattr(event, "event", None)
-        poisson = isinstance(event, dp_accounting.PoissonSampledDpEvent)
-        if do_compose and poisson and isinstance(inner, dp_accounting.GaussianDpEvent):
+        sampled = isinstance(event, dp_accounting.PoissonSampledDpEvent)
+        if sampled and isinstance(event.event, dp_accounting.GaussianDpEvent) and do_compose:
+            self._check_noise(event.event.noise_multiplier)
             once = _sampled_gaussian(event, self._value_discretization_interval)
             self._pld = self._pld.compose(once.self_compose(count))
             return None
+        if isinstance(event, dp_accounting.GaussianDpEvent) and do_compose:
+            self._check_noise(event.noise_multiplier)
         return super()._maybe_compose(event, count, do_compose)
+
+    def _check_noise(self, noise_multiplier: float) -> None:
+        if noise_multiplier < self.LEAST_NOISE:
+            raise ValueError(
+                f"the accountant pld takes noise multipliers from {self.LEAST_NOISE}, got "
+                f"{noise_multiplier:.4g}; take --accountant=rdp, or more noise."
+            )
 
 
 BY_NAME = {

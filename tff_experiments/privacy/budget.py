@@ -5,15 +5,13 @@ no more than their list, and any accountant can be asked later.
 """
 
 import dataclasses
-import functools
-import math
 from collections.abc import Callable, Sequence
 
 import dp_accounting
 
-from tff_experiments.privacy import accountants, distributed, participation, rules
+from tff_experiments.privacy import accountants, distributed, mechanisms, participation, rules
 
-_LEAST_NOISE, _MOST_NOISE = 2.0**-10, 2.0**20  # Where calibration looks.
+LEAST_NOISE, MOST_NOISE = 2.0**-10, 2.0**20  # Where calibration looks.
 _MOST_BITS = 32
 
 
@@ -42,7 +40,7 @@ class Budget:
         Raises:
             ValueError: There is no rule for it (`rules.of_rounds`), or the accountant has none.
         """
-        return self.spent([self._expected_arrivals] * rounds)
+        return self._epsilon(self._plan(rounds))
 
     def spent(self, arrived: Sequence[int]) -> float:
         """Epsilon after the rounds that were.
@@ -54,25 +52,26 @@ class Budget:
         Raises:
             ValueError: As `planned`.
         """
-        event, relation = rules.of_rounds(self.mechanism, self.participation, arrived)
+        return self._epsilon(rules.of_rounds(self.mechanism, self.participation, arrived))
+
+    def _epsilon(self, rule: rules.Rule) -> float:
         try:
-            accountant = self.accountant(relation).compose(event)
+            accountant = self.accountant(rule.relation).compose(rule.event)
         except dp_accounting.UnsupportedEventError as error:
-            raise ValueError(self._refusal()) from error
+            what = f"{type(self.mechanism).__name__} under {type(self.participation).__name__}"
+            raise ValueError(
+                f"this accountant has no rule for {what}; take --accountant=rdp."
+            ) from error
         return accountant.get_epsilon(self.delta)
+
+    def _plan(self, rounds: int) -> rules.Rule:
+        arrivals = getattr(self.mechanism, "expected_arrivals", 0)
+        return rules.of_rounds(self.mechanism, self.participation, [arrivals] * rounds)
 
     @property
     def relation(self) -> str:
         """Which neighbours epsilon is for, in words."""
         return _RELATIONS[rules.of_rounds(self.mechanism, self.participation, []).relation]
-
-    @property
-    def _expected_arrivals(self) -> int:
-        return getattr(self.mechanism, "expected_arrivals", 0)
-
-    def _refusal(self) -> str:
-        what = f"{type(self.mechanism).__name__} under {type(self.participation).__name__}"
-        return f"{self.accountant.__name__} has no rule for {what}; take the accountant rdp."
 
 
 _RELATIONS = {
@@ -99,34 +98,37 @@ def calibrate(budget: Budget, target_epsilon: float, *, rounds: int) -> Budget:
     if not target_epsilon > 0:
         raise ValueError(f"target_epsilon must be > 0, got {target_epsilon}.")
     _check_reachable(budget, target_epsilon, rounds)
-    with_noise = functools.partial(_with_noise, budget)
-    epsilon = lambda z: with_noise(z).planned(rounds)
-    low = high = 1.0
-    while epsilon(low) <= target_epsilon:
-        high, low = low, low / 2
-        if low < _LEAST_NOISE:
-            raise ValueError(
-                f"epsilon {target_epsilon:g} takes a noise_multiplier below {_LEAST_NOISE:g}, "
-                "which protects nobody; ask for a smaller one."
-            )
-    while epsilon(high) > target_epsilon:
-        low, high = high, high * 2
-        if high > _MOST_NOISE:
-            raise ValueError(f"no noise_multiplier up to {_MOST_NOISE:g} gives {target_epsilon:g}.")
-    rule = lambda z: rules.of_rounds(
-        with_noise(z).mechanism,
-        budget.participation,
-        [with_noise(z)._expected_arrivals] * rounds,
-    )
-    relation = rule(high).relation
+    search = budget
+    if isinstance(budget.mechanism, mechanisms.AdaptiveClipping):
+        # It costs what the Gaussian does, and does not exist for all noise on the way.
+        search = dataclasses.replace(budget, mechanism=mechanisms.Gaussian(1.0))
+    plan = lambda noise: _with_noise(search, noise)._plan(rounds)
+    low, high = _bracket(lambda z: budget._epsilon(plan(z)) - target_epsilon)
     noise = dp_accounting.calibrate_dp_mechanism(
-        lambda: budget.accountant(relation),
-        lambda z: rule(z).event,
+        lambda: budget.accountant(plan(high).relation),
+        lambda z: plan(z).event,
         target_epsilon,
         budget.delta,
         dp_accounting.ExplicitBracketInterval(low, high),
     )
-    return with_noise(noise)
+    return _with_noise(budget, noise)
+
+
+def _bracket(excess: Callable[[float], float]) -> tuple[float, float]:
+    """Two noise multipliers, one too small and one that is enough, a factor 2 apart."""
+    low = high = 1.0
+    while excess(low) <= 0:
+        high, low = low, low / 2
+        if low < LEAST_NOISE:
+            raise ValueError(
+                f"this epsilon takes a noise_multiplier below {LEAST_NOISE:g}, which protects "
+                "nobody; ask for a smaller one."
+            )
+    while excess(high) > 0:
+        low, high = high, high * 2
+        if high > MOST_NOISE:
+            raise ValueError(f"no noise_multiplier up to {MOST_NOISE:g} gives this epsilon.")
+    return low, high
 
 
 def _with_noise(budget: Budget, noise_multiplier: float) -> Budget:
@@ -155,6 +157,5 @@ def _check_reachable(budget: Budget, target_epsilon: float, rounds: int) -> None
 
 
 def _least_epsilon(budget: Budget, rounds: int) -> float:
-    """What epsilon tends to as noise takes the whole ring; infinite where there is no bound."""
-    epsilon = _with_noise(budget, _MOST_NOISE).planned(rounds)
-    return math.inf if math.isnan(epsilon) else epsilon
+    """What epsilon tends to as noise takes the whole ring."""
+    return _with_noise(budget, MOST_NOISE).planned(rounds)

@@ -9,8 +9,8 @@ the sum are sub-Gaussian; k standard deviations of it must fit the ring:
     2^b / 2 = k sqrt((c n)^2 / d + (gamma^2 / 4 + sigma^2) n) / gamma              (scale)
     min(s + sqrt(d), sqrt(s^2 + d / 4 + sqrt(2 log(1 / beta)) (s + sqrt(d) / 2)))      (norm)
 
-with s = scale * c; the flatness rho of the rotation is taken as 1, as the authors do. `dim` is the length that is rotated: see `padded_dim`. What wraps around the
-ring harms the sum, not privacy.
+with s = scale * c; the flatness rho of the rotation is taken as 1, as the authors do. `dim` is the
+length that is rotated: see `padded_dim`. What wraps around the ring harms the sum, not privacy.
 """
 
 import math
