@@ -66,9 +66,7 @@ def test_sums_written_out():
         for j in range(3, a + 1)
     )
     fixed = 1 + math.comb(a, 2) * q**2 * min(4 * math.expm1(eps(2)), 2 * math.exp(eps(2)))
-    fixed += 2 * sum(
-        math.comb(a, j) * q**j * math.exp((j - 1) * eps(j)) for j in range(3, a + 1)
-    )
+    fixed += 2 * sum(math.comb(a, j) * q**j * math.exp((j - 1) * eps(j)) for j in range(3, a + 1))
     at = np.array([float(a)])
     assert subsampling.poisson(eps, q, at)[0] == pytest.approx(math.log(poisson) / 4, rel=1e-12)
     found = subsampling.without_replacement(eps, q, at)[0]
