@@ -43,6 +43,8 @@ def answer() -> str:
         if FLAGS.values or FLAGS.plot:
             raise ValueError("--values and --plot are for a table: take --over=FLAG, too.")
         return "\n\n".join(answers.as_text(hparams, target) for target in targets or [None])
+    if FLAGS.plot:
+        answers.check_picture(pathlib.Path(FLAGS.plot))
     values = answers.numbers("values", FLAGS.values)
     table = answers.table(hparams, over=FLAGS.over, values=values, targets=targets)
     if FLAGS.plot:

@@ -11,7 +11,6 @@ from tff_experiments.privacy import (
     distributed,
     mechanisms,
     participation,
-    quantization,
     rules,
 )
 
@@ -113,6 +112,7 @@ def test_aborted_rounds_are_free_and_nothing_else_is():
         (mechanisms.BandedFactorization(1.0, 16), participation.MinSeparation(34)),
         (mechanisms.LocalGaussian(1.0), participation.MinSeparation(34)),
         (emnist("skellam", 16).mechanism, participation.FixedSize(3400, 100)),
+        (emnist("skellam", 16).mechanism, participation.FixedSize(3400, 100, "replaced")),
         (emnist("discrete_gaussian", 16).mechanism, participation.MinSeparation(34)),
     ],
 )
@@ -172,7 +172,7 @@ def test_delta_is_a_probability(delta):
 @pytest.mark.parametrize(
     ("mechanism", "how"),
     [
-        (mechanisms.Gaussian(1.0), participation.FixedSize(3400, 100)),
+        (mechanisms.Gaussian(1.0), participation.FixedSize(3400, 100, "replaced")),
         (emnist("skellam", 16).mechanism, EMNIST),
     ],
 )
@@ -184,9 +184,11 @@ def test_pld_refuses_what_it_has_no_rule_for(mechanism, how):
 
 def test_neighbours_are_in_words():
     relation = lambda mechanism, how: budget.Budget(mechanism, how, DELTA).relation
-    skellam, fixed = emnist("skellam", 16).mechanism, participation.FixedSize(3400, 100)
-    assert relation(mechanisms.Gaussian(1.0), EMNIST) == "a client is added or removed"
-    # Its noise is in the sum all the same.
+    gaussian, skellam = mechanisms.Gaussian(1.0), emnist("skellam", 16).mechanism
+    for mechanism in (gaussian, skellam):
+        fixed = [participation.FixedSize(3400, 100, x) for x in ("removed", "replaced")]
+        assert relation(mechanism, fixed[0]) == "a client is added or removed"
+        assert relation(mechanism, fixed[1]) == "a client is replaced by another"
+    assert relation(gaussian, EMNIST) == "a client is added or removed"
+    # Under Poisson sampling its noise would be missed.
     assert relation(skellam, EMNIST) == "a client's updates are replaced by zeros"
-    assert relation(skellam, fixed) == "a client is replaced by another"
-    assert quantization.padded_dim(1_018_174) == skellam.dim

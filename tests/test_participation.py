@@ -35,10 +35,6 @@ def test_round_robin_keeps_the_separation_that_is_assumed(num_clients, cohort):
     assert min(map(np.min, gaps)) == how.separation
 
 
-def test_probability_is_the_expected_share():
-    assert participation.Poisson(3400, 100).probability == 100 / 3400
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

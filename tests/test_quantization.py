@@ -26,7 +26,7 @@ def test_a_sum_fits_the_bits_for_which_it_was_scaled_and_no_fewer(bits):
 
 def test_a_ring_that_rounding_alone_fills_is_refused_with_the_bits():
     # 4 sqrt(100) = 40 standard deviations of rounding, of up to 1/2 each, in both directions.
-    with pytest.raises(ValueError, match="5 bits is too small for 100 clients.* takes 6 bits"):
+    with pytest.raises(ValueError, match=r"5 bits is too small for 100 clients.* takes 6 bits"):
         quantization.scale(bits=5, **SETTING)
     assert quantization.scale(bits=6, **SETTING) > 0
 

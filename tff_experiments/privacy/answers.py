@@ -104,19 +104,19 @@ def table_as_text(table: Table) -> str:
     return "\n".join([table.title, *lines, *(f"({i}) {x}" for i, x in enumerate(notes, 1))])
 
 
-def plot(table: Table, path: pathlib.Path) -> None:
-    """Draws one line a target: noise over the knob, or epsilon where that is what changes.
+def check_picture(path: pathlib.Path) -> None:
+    """Raises ValueError for a picture that is neither .png nor .svg."""
+    if path.suffix not in (".png", ".svg"):
+        raise ValueError(f"--plot must end in .png or .svg, got {path}.")
 
-    Raises:
-        ValueError: The path ends in neither .png nor .svg.
-    """
+
+def plot(table: Table, path: pathlib.Path) -> None:
+    """Draws one line a target: noise over the knob, or epsilon where that is what changes."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    if path.suffix not in (".png", ".svg"):
-        raise ValueError(f"--plot must end in .png or .svg, got {path}.")
     targets = list(dict.fromkeys(row.target for row in table.rows))
     noise = targets != [None] and all(
         row.actual == row.planned or row.refusal for row in table.rows

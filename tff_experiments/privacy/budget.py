@@ -71,17 +71,16 @@ class Budget:
     @property
     def relation(self) -> str:
         """Which neighbours epsilon is for, in words."""
-        how, mechanism = self.participation, self.mechanism
-        relation = rules.of_rounds(mechanism, how, []).relation
-        if isinstance(mechanism, distributed.Distributed) and relation is _ADD_OR_REMOVE:
+        relation = rules.of_rounds(self.mechanism, self.participation, []).relation
+        poisson = isinstance(self.participation, participation.Poisson)
+        if poisson and isinstance(self.mechanism, distributed.Distributed):
             # A client that was not there would take its noise along, and the sum would show it.
             relation = rules.Relation.REPLACE_SPECIAL
         return _RELATIONS[relation]
 
 
-_ADD_OR_REMOVE = rules.Relation.ADD_OR_REMOVE_ONE
 _RELATIONS = {
-    _ADD_OR_REMOVE: "a client is added or removed",
+    rules.Relation.ADD_OR_REMOVE_ONE: "a client is added or removed",
     rules.Relation.REPLACE_ONE: "a client is replaced by another",
     rules.Relation.REPLACE_SPECIAL: "a client's updates are replaced by zeros",
 }

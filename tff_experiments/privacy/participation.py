@@ -1,12 +1,13 @@
 """How clients come to rounds, as far as privacy is concerned: frozen data, one class a rule.
 
 Poisson           each client with its own coin: amplification by Poisson sampling
-FixedSize         so many of all, without replacement: its own amplification, for replaced clients
+FixedSize         so many of all, without replacement: whoever comes pushes another out
 MinSeparation     a client's rounds are at least so far apart: no amplification, few participations
 DataDependent     who comes depends on the data: no rule
 """
 
 import dataclasses
+from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,20 +22,17 @@ class Poisson:
     def __post_init__(self):
         _check(self.num_clients, self.clients_per_round)
 
-    @property
-    def probability(self) -> float:
-        """Of a client, in a round."""
-        return self.clients_per_round / self.num_clients
-
 
 @dataclasses.dataclass(frozen=True)
 class FixedSize:
     """A uniformly random subset of fixed size, drawn anew each round."""
 
     num_clients: int
-    """Clients there are; public."""
+    """Clients there are."""
     clients_per_round: int
     """Cohort."""
+    neighbours: Literal["removed", "replaced"] = "removed"
+    """Whether a neighbour is without a client, or has another in its place: the stronger."""
 
     def __post_init__(self):
         _check(self.num_clients, self.clients_per_round)
@@ -60,7 +58,13 @@ class DataDependent:
 Participation = Poisson | FixedSize | MinSeparation | DataDependent
 
 
-def from_sampling(how: str, *, num_clients: int, clients_per_round: int) -> Participation:
+def from_sampling(
+    how: str,
+    *,
+    num_clients: int,
+    clients_per_round: int,
+    neighbours: Literal["removed", "replaced"] = "removed",
+) -> Participation:
     """What the accountant may assume of a run's client sampling.
 
     Args:
@@ -68,6 +72,7 @@ def from_sampling(how: str, *, num_clients: int, clients_per_round: int) -> Part
             taken in turn) or "weighted" (in proportion to examples).
         num_clients: Clients there are.
         clients_per_round: Clients drawn; the expectation under "poisson".
+        neighbours: See `FixedSize`.
 
     Raises:
         ValueError: An unknown `how`, or a cohort that is not in 1 .. `num_clients`.
@@ -75,7 +80,7 @@ def from_sampling(how: str, *, num_clients: int, clients_per_round: int) -> Part
     _check(num_clients, clients_per_round)
     rules = {
         "poisson": lambda: Poisson(num_clients, clients_per_round),
-        "uniform": lambda: FixedSize(num_clients, clients_per_round),
+        "uniform": lambda: FixedSize(num_clients, clients_per_round, neighbours),
         # The order is a circle, and its length no multiple of the cohort.
         "round_robin": lambda: MinSeparation(num_clients // clients_per_round),
         "weighted": DataDependent,

@@ -38,6 +38,8 @@ class Hparams:
     """Clients in a round (poisson: their expected number)."""
     client_sampling: Literal["poisson", "uniform", "round_robin", "weighted"] = "poisson"
     """How a round's clients are drawn."""
+    neighbours: Literal["removed", "replaced"] = "removed"
+    """uniform: epsilon is for data without a client, or with another in its place."""
     noise_multiplier: float = 1.0
     """Standard deviation of the noise over the clip; without a target epsilon."""
     clip: float = 1.0
@@ -98,6 +100,7 @@ def build(hparams: Hparams) -> budget.Budget:
         hparams.client_sampling,
         num_clients=hparams.num_clients,
         clients_per_round=hparams.clients_per_round,
+        neighbours=hparams.neighbours,
     )
     return budget.Budget(
         _mechanism(hparams, how),

@@ -2,13 +2,16 @@
 
 |                     | Poisson        | fixed size       | min separation b   |
 |---------------------|----------------|------------------|--------------------|
-| server's Gaussian,  | amplified;     | amplified;       | once in b rounds;  |
-| distributed         | add or remove  | replace one      | replace by nothing |
+| server's Gaussian,  | amplified;     | amplified; add or| once in b rounds;  |
+| distributed         | add or remove  | remove, replace  | replace by nothing |
 | tree, banded        | -              | -                | b rounds or less   |
 | local               | every round    | every round      | once in b rounds   |
 
 A client that is replaced by another moves a sum by up to 2 C, one that is taken out or replaced by
-a zero by C: `dp_accounting` leaves it to the caller to say so in the noise multiplier.
+a zero by C: `dp_accounting` leaves it to the caller to say so in the noise multiplier. A cohort of
+fixed size has another client in the place of one that is taken out. So the sum is a mixture, with
+weight q, of sums 2 C apart, which is what Poisson sampling is with noise of z / 2 (Zhu, Dong, Wang,
+AISTATS 2022, https://arxiv.org/abs/2106.08567).
 
 Rounds are given as a sequence with one number each: how many clients' noise is in the sum that was
 released, or `ABORTED` where none was. Distributed noise needs the count; else it is not looked at.
@@ -67,15 +70,16 @@ def of_rounds(
         return Rule(_correlated(mechanism, how, arrived), Relation.REPLACE_SPECIAL)
     if isinstance(how, participation.MinSeparation):
         return Rule(_separated(mechanism, how.separation, arrived), Relation.REPLACE_SPECIAL)
-    if isinstance(how, participation.Poisson):
-        sampled = lambda m: dp_accounting.PoissonSampledDpEvent(
-            how.probability, mechanism.event(m, sensitivity=1)
+    if isinstance(how, participation.FixedSize) and how.neighbours == "replaced":
+        sampled = lambda m: dp_accounting.SampledWithoutReplacementDpEvent(
+            how.num_clients, how.clients_per_round, mechanism.event(m, sensitivity=2)
         )
-        return Rule(_each(sampled, _released(mechanism, arrived)), Relation.ADD_OR_REMOVE_ONE)
-    sampled = lambda m: dp_accounting.SampledWithoutReplacementDpEvent(
-        how.num_clients, how.clients_per_round, mechanism.event(m, sensitivity=2)
+        return Rule(_each(sampled, _released(mechanism, arrived)), Relation.REPLACE_ONE)
+    moved = 2 if isinstance(how, participation.FixedSize) else 1
+    sampled = lambda m: dp_accounting.PoissonSampledDpEvent(
+        how.clients_per_round / how.num_clients, mechanism.event(m, sensitivity=moved)
     )
-    return Rule(_each(sampled, _released(mechanism, arrived)), Relation.REPLACE_ONE)
+    return Rule(_each(sampled, _released(mechanism, arrived)), Relation.ADD_OR_REMOVE_ONE)
 
 
 def _released(mechanism: Mechanism, arrived: Sequence[int]) -> list[int]:
