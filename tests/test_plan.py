@@ -56,6 +56,8 @@ def test_dropouts_take_noise_from_sums_of_the_clients_own_only():
     assert gaussian.actual == gaussian.planned
     made_up_for = ask(mechanism="skellam", dropout=0.3, expected_dropout=0.3)
     assert made_up_for.actual == made_up_for.planned
+    not_needed = ask(mechanism="skellam", expected_dropout=0.3)
+    assert not_needed.actual < not_needed.planned
 
 
 def test_weights_are_padded_to_what_is_rotated():

@@ -123,7 +123,7 @@ def answer(hparams: Hparams, target_epsilon: float | None = None) -> Answer:
         plan = build(dataclasses.replace(hparams, noise_multiplier=budget.LEAST_NOISE))
         plan = budget.calibrate(plan, target_epsilon, rounds=hparams.rounds)
     planned = actual = plan.planned(hparams.rounds)
-    if hparams.dropout and isinstance(plan.mechanism, distributed.Distributed):
+    if isinstance(plan.mechanism, distributed.Distributed):
         arrived = quantization.expected_arrivals(hparams.clients_per_round, hparams.dropout)
         actual = plan.spent([arrived] * hparams.rounds)
     return Answer(plan, planned, actual)
