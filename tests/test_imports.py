@@ -28,6 +28,7 @@ MAY = {
     "evaluation": {"datasets", "tasks"},
     "flags": {"datasets"},
     "plugins": set(),
+    "privacy": set(),
     "quiet": set(),
     "records": set(),
     "runtime": {"datasets", "secure_sum"},
@@ -48,6 +49,7 @@ MAY = {
 }
 NO_TENSORFLOW = (
     *(f"secure_sum/{path.name}" for path in (PACKAGE / "secure_sum").glob("*.py")),
+    *(f"privacy/{path.name}" for path in (PACKAGE / "privacy").glob("*.py")),
     "sampling.py",
     "datasets/federated_data.py",
     "datasets/partition.py",
