@@ -11,11 +11,11 @@ AXIS_TITLES = {
     curves.ROUND: "rounds",
     curves.SECONDS: "seconds",
     curves.SIMULATED: "simulated seconds",
-    curves.UPLINK: "uplink, MB, all clients",
-    curves.DOWNLINK: "downlink, MB, all clients",
+    curves.UPLINK: "uplink of all clients, bytes",
+    curves.DOWNLINK: "downlink to all clients, bytes",
 }
-AXIS_UNITS = dict.fromkeys(AXIS_TITLES, 1) | {curves.UPLINK: 1e6, curves.DOWNLINK: 1e6}
 CLIENT_MARKS = {"mean": "o", "worst_decile": "x"}
+BAND = "mean over seeds, band: one standard deviation"
 CLIENTS_TITLE = "after the last round: bar 10th to 90th percentile, dot mean, cross worst decile"
 # Okabe and Ito's colours, which colour-blind readers tell apart, without black and yellow, which
 # vanish on a dark or a white page.

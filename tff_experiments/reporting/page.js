@@ -24,7 +24,7 @@ function curveTraces(metric) {
     const mean = {
       x, y: curve.mean, name: line.label, mode: x.length > 1 ? "lines" : "markers",
       line: { color: line.color, dash: line.dash, width: 2 }, marker: { color: line.color },
-      hovertemplate: "%{y:.4f} at %{x:,.4~g}<extra>%{fullData.name}</extra>",
+      hovertemplate: "%{y:.4f} at %{x:.4~s}<extra>%{fullData.name}</extra>",
     };
     const traces = curve.seeds > 1 ? [band(line, curve, x), mean] : [mean];
     return traces.map((trace) => ({ ...trace, meta: group, visible: visible(group) }));
@@ -61,16 +61,20 @@ function layout(chart) {
     title: { text: chart.title, font: { size: 14 } },
     font: { color: color("--ink"), size: 13, family: "system-ui, sans-serif" },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
+    // A finger scrolls the page; a mouse zooms, and a double click shows all again.
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     hoverlabel: { namelength: -1 },
     legend: { orientation: "h", y: -60 / inside, yanchor: "top", x: 0, font: { size: 12 } },
-    xaxis: { ...lines, title: { text: chart.clients ? "" : axis.title } },
+    xaxis: chart.clients ? lines : {
+      ...lines, title: { text: axis.title, standoff: 8, font: { size: 13 } }, rangemode: "tozero", tickformat: "~s",
+    },
     yaxis: { ...lines, showticklabels: !chart.clients, zeroline: false, showgrid: !chart.clients },
   };
 }
 
 function draw(chart) {
   const traces = chart.clients ? clientTraces() : curveTraces(chart.metric);
-  return Plotly.react(chart.node, traces, layout(chart), { responsive: true, displaylogo: false });
+  return Plotly.react(chart.node, traces, layout(chart), { responsive: true, displayModeBar: false });
 }
 
 function hide(groups) {

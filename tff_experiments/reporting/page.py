@@ -45,12 +45,14 @@ class Comparison:
 
 def render(of: Comparison) -> str:
     """The page's HTML."""
+    explanation = summary.explain(of.question).replace("+-", "±")
     parts = {
         "title": html.escape(f"{of.question.metric.removeprefix('test/')} of {_count(of)}"),
         "facts": _facts(of),
         "warnings": _warnings(of.skipped),
         "table": _table(of.table),
-        "explanation": f"<p>{html.escape(summary.explain(of.question))}</p>",
+        "band": drawn.BAND[0].upper() + drawn.BAND[1:],
+        "explanation": f"<p>{html.escape(explanation)}</p>",
         "flags": _flags(of.groups),
         "runs": "".join(_run(group, run) for group in of.groups for run in group.runs),
         "command": html.escape(of.command),
@@ -96,7 +98,8 @@ def _cell(key: str, cell: summary.Cell) -> str:
     order = "" if cell.order != cell.order else html.escape(str(cell.order))
     tag = "th" if key == "group" else "td"
     style = ' class="words"' if key in _WORDS else ""
-    return f'<{tag}{style} data-order="{order}">{html.escape(cell.text)}</{tag}>'
+    shown = html.escape(cell.text.replace("+-", "±"))
+    return f'<{tag}{style} data-order="{order}">{shown}</{tag}>'
 
 
 def _flags(of: Sequence[groups.Group]) -> str:
@@ -159,7 +162,7 @@ def _json(of: drawn.Drawing) -> str:
 def _curve(curve) -> dict[str, Any]:
     known = {axis: x for axis, x in curve.x.items() if np.isfinite(x).all()}
     return {
-        "x": {axis: _numbers(x / drawn.AXIS_UNITS[axis]) for axis, x in known.items()},
+        "x": {axis: _numbers(x) for axis, x in known.items()},
         "mean": _numbers(curve.mean),
         "low": _numbers(curve.mean - curve.std),
         "high": _numbers(curve.mean + curve.std),

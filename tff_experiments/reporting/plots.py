@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from tff_experiments.reporting import drawn
@@ -49,11 +50,12 @@ def curves(of: drawn.Drawing, stem: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _draw_lines(panel, lines: Sequence[drawn.Line], metric: str, axis: str) -> None:
+    panel.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
     for line in lines:
         curve = line.curves.get(metric)
         if curve is None or not np.isfinite(curve.x[axis]).any():
             continue
-        x, y = curve.x[axis] / drawn.AXIS_UNITS[axis], curve.mean
+        x, y = curve.x[axis], curve.mean
         panel.plot(x, y, _DASHES[line.dash], color=line.color, linewidth=1.4, label=line.label)
         if curve.seeds > 1:
             band = (y - curve.std, y + curve.std)
@@ -66,7 +68,7 @@ def _explain(figure: Figure, of: drawn.Drawing, panel) -> None:
         1, min(4, int(figure.get_figwidth() * 12 / (max(map(len, labels), default=1) + 6)))
     )
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize="small")
-    figure.suptitle(of.title, fontsize="small")
+    figure.suptitle(f"{of.title}\n{drawn.BAND}", fontsize="small")
 
 
 def clients(of: drawn.Drawing, stem: pathlib.Path) -> list[pathlib.Path]:
@@ -87,7 +89,13 @@ def clients(of: drawn.Drawing, stem: pathlib.Path) -> list[pathlib.Path]:
         panel = figure.subplots()
         for height, line in enumerate(reversed(lines)):
             spread = line.clients
-            panel.plot([spread["p10"], spread["p90"]], [height] * 2, color=line.color, linewidth=5)
+            panel.plot(
+                [spread["p10"], spread["p90"]],
+                [height] * 2,
+                color=line.color,
+                linewidth=5,
+                solid_capstyle="butt",
+            )
             for name, marker in drawn.CLIENT_MARKS.items():
                 panel.plot(spread[name], height, marker, color="black", markersize=5)
         panel.set_yticks(range(len(lines)), [line.label for line in reversed(lines)])

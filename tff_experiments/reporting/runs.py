@@ -103,12 +103,13 @@ def find(names: Sequence[str]) -> list[pathlib.Path]:
     Raises:
         ValueError: A name means nothing.
     """
-    found = {}
+    found: dict[pathlib.Path, pathlib.Path] = {}
     for name in names:
         paths = [path for match in sorted(glob.glob(name)) for path in _below(pathlib.Path(match))]
         if not paths:
             raise ValueError(f"there is no run at {name}.")
-        found |= {path.resolve(): path for path in reversed(paths) if path.resolve() not in found}
+        for path in paths:
+            found.setdefault(path.resolve(), path)
     return list(found.values())
 
 
