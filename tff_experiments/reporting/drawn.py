@@ -1,0 +1,87 @@
+"""What a comparison's pictures and its page draw: one line a group."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tff_experiments.reporting import curves, groups, summary
+
+AXIS_TITLES = {
+    curves.ROUND: "rounds",
+    curves.SECONDS: "seconds",
+    curves.SIMULATED: "simulated seconds",
+    curves.UPLINK: "uplink of all clients, bytes",
+    curves.DOWNLINK: "downlink to all clients, bytes",
+}
+CLIENT_MARKS = {"mean": "o", "worst_decile": "x"}
+BAND = "mean over seeds, band: one standard deviation"
+CLIENTS_TITLE = "after the last round: bar 10th to 90th percentile, dot mean, cross worst decile"
+# Okabe and Ito's colours, which colour-blind readers tell apart, without black and yellow, which
+# vanish on a dark or a white page.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D46", "#808080")
+DASHES = ("solid", "dot", "dashdot")
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A group as it is drawn.
+
+    Attributes:
+        label: Its name, with a mark where it can't be compared.
+        color: "#rrggbb".
+        dash: Of plotly's dashes; where colours come again, another.
+        curves: Metric -> its mean over seeds, where the group has it.
+        clients: p10, p90, mean and worst_decile of the metric over clients after the last round,
+            means over seeds; empty where it was not evaluated.
+    """
+
+    label: str
+    color: str
+    dash: str
+    curves: Mapping[str, curves.Curve]
+    clients: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """All that is drawn.
+
+    Attributes:
+        title: The data.
+        metrics: One row of panels each.
+        axes: One column of panels each.
+        lines: The groups.
+    """
+
+    title: str
+    metrics: Sequence[str]
+    axes: Sequence[str]
+    lines: Sequence[Line]
+
+
+def make(of: Sequence[groups.Group], metric: str) -> Drawing:
+    """Gathers what is drawn: the metric and the loss, against every axis that a run knows."""
+    metrics = list(dict.fromkeys([metric, "test/loss"]))
+    lines = [_line(group, i, metrics) for i, group in enumerate(of)]
+    drawn = [curve for line in lines for curve in line.curves.values()]
+    axes = [a for a in AXIS_TITLES if any(np.isfinite(curve.x[a]).any() for curve in drawn)]
+    metrics = [name for name in metrics if any(name in line.curves for line in lines)]
+    compared = next((group for group in of if group.comparable), of[0])
+    return Drawing(compared.runs[0].data, metrics, axes, lines)
+
+
+def _line(group: groups.Group, i: int, metrics: Sequence[str]) -> Line:
+    found = {name: curves.mean_curve(group.runs, name) for name in metrics}
+    spread = f"test/clients/{metrics[0].removeprefix('test/')}"
+    ends = {
+        name: float(np.mean([summary.final(run, f"{spread}/{name}") for run in group.runs]))
+        for name in ("p10", "p90", *CLIENT_MARKS)
+    }
+    return Line(
+        label=group.name + ("" if group.comparable else " (not comparable)"),
+        color=COLORS[i % len(COLORS)],
+        dash=DASHES[i // len(COLORS) % len(DASHES)] if group.comparable else "dash",
+        curves={name: curve for name, curve in found.items() if curve is not None},
+        clients={} if np.isnan(list(ends.values())).any() else ends,
+    )

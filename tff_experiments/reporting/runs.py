@@ -1,0 +1,206 @@
+"""Run folders and published files -> runs."""
+
+import dataclasses
+import functools
+import glob
+import json
+import pathlib
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+FLAGS, ABOUT, METRICS = "flags.txt", "run.json", "metrics.jsonl"
+
+
+class BrokenRunError(ValueError):
+    """Not a run, or one whose files are not whole."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run, as its files tell.
+
+    Attributes:
+        path: Its folder, or its published file.
+        flags: Flag -> value, as in flags.txt.
+        about: Command, commit, packages, data: what run.json holds.
+        rows: Metrics of the rounds, in order; a published run has the evaluated ones only.
+    """
+
+    path: pathlib.Path
+    flags: Mapping[str, str]
+    about: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+
+    @property
+    def seed(self) -> int:
+        """What tells it from the others of its group."""
+        return int(self.flags.get("seed", 0))
+
+    @property
+    def data(self) -> str:
+        """The data's label, which says its size."""
+        return self.about["data"]
+
+    @property
+    def rounds(self) -> int:
+        """The last round that was recorded."""
+        return self.rows[-1]["round"]
+
+    @property
+    def command(self) -> str:
+        """What repeats the run; a published one is told by its flags."""
+        written = [f"--{name}={value}" for name, value in self.flags.items()]
+        return self.about.get("command") or shlex.join(["python", "scripts/run.py", *written])
+
+    @property
+    def shortcoming(self) -> str:
+        """Why there is less of it than its flags say; "" for a run that came to its end."""
+        # Only a round whose numbers are not finite, after which a run stops, has a null.
+        bad = [name for name, value in self.rows[-1].items() if value is None]
+        if bad:
+            return f"diverged in round {self.rounds} ({bad[0]} is not finite)"
+        wanted = int(self.flags.get("rounds", self.rounds))
+        return f"unfinished, {self.rounds} of {wanted} rounds" if self.rounds < wanted else ""
+
+    @functools.cached_property
+    def metrics(self) -> frozenset[str]:
+        """The names that occur in its rows."""
+        return frozenset().union(*self.rows)
+
+    def series(self, name: str) -> np.ndarray:
+        """A metric over the rows, float64 [rows]; NaN where a row lacks it."""
+        values = [row.get(name) for row in self.rows]
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """What is left out of a comparison, and why.
+
+    Attributes:
+        path: What was skipped.
+        reason: Why, in a few words.
+        run: The run, where it could be read.
+    """
+
+    path: pathlib.Path
+    reason: str
+    run: Run | None = None
+
+
+def find(names: Sequence[str]) -> list[pathlib.Path]:
+    """Run folders and published files that the names mean.
+
+    Args:
+        names: Run folders, published files, folders that hold such at any depth, and globs.
+
+    Returns:
+        Each once, in the order of the names and sorted within each.
+
+    Raises:
+        ValueError: A name means nothing.
+    """
+    found: dict[pathlib.Path, pathlib.Path] = {}
+    for name in names:
+        paths = [path for match in sorted(glob.glob(name)) for path in _below(pathlib.Path(match))]
+        if not paths:
+            raise ValueError(f"there is no run at {name}.")
+        for path in paths:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _below(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    if path.is_file() or any((path / name).exists() for name in (FLAGS, ABOUT, METRICS)):
+        yield path
+        return
+    for child in sorted(path.iterdir()):
+        if child.suffix == ".jsonl" or (child.is_dir() and not child.name.startswith(".")):
+            yield from _below(child)
+
+
+def load(path: pathlib.Path) -> Run:
+    """Reads a run's folder or a published file; raises BrokenRunError."""
+    try:
+        if path.is_file():
+            first, _, rest = path.read_text().partition("\n")
+            about = _object(first, "its first line")
+            if "flags" not in about:
+                raise BrokenRunError("its first line has no flags: not a published run")
+            lines = about["flags"]
+        else:
+            about = _object((path / ABOUT).read_text(), ABOUT)
+            lines = (path / FLAGS).read_text().splitlines()
+            rest = (path / METRICS).read_text()
+        if "data" not in about:
+            raise BrokenRunError("it does not say its data")
+        return Run(path, parse_flags(lines), about, _rows(rest))
+    except FileNotFoundError as error:
+        raise BrokenRunError(f"no {pathlib.Path(error.filename).name}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BrokenRunError(f"it can't be read ({error})") from error
+
+
+def parse_flags(lines: Sequence[str]) -> dict[str, str]:
+    """Lines "--name=value" -> {name: value}."""
+    return dict(line.removeprefix("--").partition("=")[::2] for line in lines if line.strip())
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BrokenRunError(f"{where} is not JSON") from error
+    if not isinstance(value, dict):
+        raise BrokenRunError(f"{where} is not a JSON object")
+    return value
+
+
+def _rows(text: str) -> list[dict[str, Any]]:
+    """The rows up to a last line that was cut off; anything else that is not whole is an error."""
+    lines, rows = text.splitlines(), []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = _object(line, f"line {number} of the metrics")
+        except BrokenRunError:
+            if number == len(lines) and not text.endswith("\n"):
+                break
+            raise
+        if not isinstance(row.get("round"), int):
+            raise BrokenRunError(f"line {number} of the metrics has no round")
+        if rows and row["round"] <= rows[-1]["round"]:
+            raise BrokenRunError(f"round {row['round']} comes after {rows[-1]['round']}")
+        rows.append(row)
+    if not rows:
+        raise BrokenRunError("no round was recorded")
+    return rows
+
+
+def load_all(names: Sequence[str], *, unfinished: bool = False) -> tuple[list[Run], list[Skipped]]:
+    """Reads the runs that the names mean.
+
+    Args:
+        names: See `find`.
+        unfinished: Whether runs that did not come to their end are taken as they are.
+
+    Returns:
+        The runs, and what was skipped.
+
+    Raises:
+        ValueError: A name means nothing.
+    """
+    runs, skipped = [], []
+    for path in find(names):
+        try:
+            run = load(path)
+        except BrokenRunError as error:
+            skipped.append(Skipped(path, str(error)))
+            continue
+        if run.shortcoming and not unfinished:
+            skipped.append(Skipped(path, run.shortcoming, run))
+        else:
+            runs.append(run)
+    return runs, skipped

@@ -1,0 +1,63 @@
+"""Runs as processes of their own, none of which outlives the search."""
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import signal
+import subprocess
+import time
+from collections.abc import Collection, Sequence
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+def start(command: Sequence[str], log: pathlib.Path) -> subprocess.Popen:
+    """Starts a command in a process group of its own; what it says is appended to `log`.
+
+    A Ctrl-C in the terminal does not reach it: whoever started it ends it, with `end`. If that one
+    is killed, the kernel tells the command to stop.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+        )
+
+
+def end(processes: Collection[subprocess.Popen], *, patience: float = 60) -> None:
+    """Asks processes to stop, lets them write their checkpoints, then kills what is left.
+
+    Args:
+        processes: From `start`; those that have ended may have left children.
+        patience: Seconds until they are killed; a Ctrl-C meanwhile kills them at once.
+    """
+    try:
+        for process in processes:
+            _signal(process, signal.SIGTERM)
+        deadline = time.monotonic() + patience
+        for process in processes:
+            process.wait(max(0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        for process in processes:
+            _signal(process, signal.SIGKILL)
+            process.wait()
+
+
+def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def last_words(log: pathlib.Path) -> str:
+    """The last line that a command said, without its "error: "."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip().removeprefix("error: ") if lines else "it said nothing"
