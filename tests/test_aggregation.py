@@ -105,9 +105,9 @@ def test_it_sends_and_keeps_what_it_declares(case):
     form = case.one_worker._compile(case.process.next)._form
     leaves = lambda kind: tensorflow_part.leaf_types(kind)
     in_the_clear = leaves(form.work.type_signature.result[0])
-    assert case.module.SUPPORTS_SECURE_SUM == (not in_the_clear)
+    assert (not in_the_clear) == case.module.SUPPORTS_SECURE_SUM
     grows = [None in leaf.shape for leaf in leaves(form.accumulate.type_signature.result)]
-    assert case.module.STACKED == any(grows)
+    assert any(grows) == case.module.STACKED
 
 
 def test_a_round_without_clients_keeps_the_model(case):
