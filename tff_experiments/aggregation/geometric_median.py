@@ -1,6 +1,6 @@
 """RFA: the geometric median of clients' updates, weighted by examples.
 
-Pillutla et al., IEEE TSP 2022, algorithm 2, the smoothed Weiszfeld algorithm
+Pillutla et al., IEEE TSP 2022, by their smoothed Weiszfeld algorithm
 (https://arxiv.org/abs/1912.13445): with weights alpha_i, which sum to 1,
 
     beta_i = alpha_i / max(nu, ||z - w_i||)        z <- sum_i beta_i w_i / sum_i beta_i

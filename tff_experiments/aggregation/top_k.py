@@ -1,6 +1,6 @@
 """Top-k: the coordinates of largest magnitude, with their positions.
 
-Stich et al., NeurIPS 2018, definition 2.1 (https://arxiv.org/abs/1809.07599):
+Stich et al., NeurIPS 2018, section 2 (https://arxiv.org/abs/1809.07599):
 
     (top_k(x))_i = x_i for the k largest |x_i|, else 0
     ||x - top_k(x)||^2 <= (1 - k / d) ||x||^2
@@ -44,7 +44,7 @@ class TopK:
         """Takes d and k / d."""
         self._size = size
         # 0.07 * 100 is a little more than 7.
-        self._kept = math.ceil(fraction * size - 1e-6)
+        self._kept = max(math.ceil(fraction * size - 1e-6), 1)
         self._position_bits = max((size - 1).bit_length(), 1)
 
     def encode(self, vector):
