@@ -238,10 +238,10 @@ def _median(rows, name: str) -> float:
 
 def run(result_flags: list[str]) -> None:
     """Builds everything from the flags, then trains."""
-    data, task, hparams = build()
-    attacking = hparams_flags.read(attacks.Hparams, prefix="attack_")
-    protocol = build_secure_sum(hparams.clients_per_round)
+    protocol = build_secure_sum(hparams_flags.read(training.Hparams).clients_per_round)
     check_combination(protocol)
+    attacking = hparams_flags.read(attacks.Hparams, prefix="attack_")
+    data, task, hparams = build()
     process = build_process(task, data, hparams)
     runtime_hparams = hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime)
     world = read_world()

@@ -11,8 +11,8 @@ from test_run import QUICK
 from test_run import run as run_script
 from test_training import rows_of, run
 
-from tff_experiments import aggregation, secure_sum, tasks, training
-from tff_experiments.algorithms import fed_avg, optimizers
+from tff_experiments import aggregation, compatibility, secure_sum, tasks, training
+from tff_experiments.algorithms import fed_avg, ingredients, optimizers
 from tff_experiments.datasets import federated_data
 from tff_experiments.runtime import local, tensorflow_part
 
@@ -68,11 +68,13 @@ def case(request, linear):
     module = aggregation.BY_NAME[plugin]
     process = fed_avg.build(
         fed_avg.Hparams(),
-        model_fn=linear.model_fn,
-        client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=0.1)),
-        server_optimizer=optimizers.build(optimizers.Hparams()),
-        aggregator=module.build(module.Hparams(**hparams)),
-        metrics_aggregator=module.METRICS_AGGREGATOR,
+        ingredients.Ingredients(
+            model_fn=linear.model_fn,
+            client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=0.1)),
+            server_optimizer=optimizers.build(optimizers.Hparams()),
+            aggregator=module.build(module.Hparams(**hparams)),
+            metrics_aggregator=module.METRICS_AGGREGATOR,
+        ),
     )
     context = local.Context(local.Hparams(client_workers=1))
     yield Case(request.param, module, process, context)
@@ -119,19 +121,33 @@ def test_a_round_without_clients_keeps_the_model(case):
         np.testing.assert_array_equal(a, b)
 
 
+def check(name, protocol, *, allow_plain=False):
+    compatibility.check(
+        algorithm="fed_avg",
+        needs=fed_avg.NEEDS,
+        aggregator=name,
+        aggregation=aggregation.BY_NAME[name],
+        secure_sum=protocol,
+        is_secure=protocol != "plain",
+        allow_plain_slots=allow_plain,
+        runtime="local",
+        server_optimizer="sgd",
+    )
+
+
 @pytest.mark.parametrize("protocol", sorted(set(secure_sum.BY_NAME) - {"plain"}))
 @pytest.mark.parametrize("name", aggregation.BY_NAME)
 def test_what_secure_sums_can_not_hide_is_refused(name, protocol):
     module = aggregation.BY_NAME[name]
-    aggregation.check(name, secure_sum="plain")
-    aggregation.check(name, secure_sum=protocol, allow_plain=True)
+    check(name, "plain")
+    check(name, protocol, allow_plain=True)
     if module.SUPPORTS_SECURE_SUM:
-        aggregation.check(name, secure_sum=protocol)
+        check(name, protocol)
         return
-    why = "needs each client's update" if module.STACKED else "has clients send their updates"
-    message = f"^{name} {why} in the clear, .*--secure_sum={protocol}; use --aggregator=secure_mean"
+    why = "needs each client's update by itself" if module.STACKED else "sends each client's update"
+    message = f"--aggregator={name} {why}.*--secure_sum={protocol} .*use --aggregator=secure_mean"
     with pytest.raises(ValueError, match=message):
-        aggregation.check(name, secure_sum=protocol)
+        check(name, protocol)
 
 
 def test_asking_for_both_is_one_line_before_anything_is_built(tmp_path):

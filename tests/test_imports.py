@@ -31,9 +31,11 @@ MAY = {
     "privacy": set(),
     "quiet": set(),
     "records": set(),
+    "reporting": set(),
     "runtime": {"datasets", "secure_sum"},
     "sampling": set(),
     "secure_sum": set(),
+    "sweeps": {"reporting"},
     "tasks": {"datasets"},
     "training": {
         "checkpoints",
