@@ -1,28 +1,30 @@
-"""What every aggregator keeps: training, exact resume, any number of workers, its declarations."""
+"""What every aggregator keeps, with other knobs too: its declarations, exact resume, empty rounds.
 
-import types
-from typing import NamedTuple
+With their defaults, `test_contract` trains and resumes them.
+"""
+
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow_federated as tff
+from algorithm_helpers import make
 from conftest import REPO
-from test_run import QUICK
-from test_run import run as run_script
 from test_training import rows_of, run
 
+<<<<<<< HEAD
 from tff_experiments import aggregation, compatibility, secure_sum, tasks, training
 from tff_experiments.algorithms import fed_avg, ingredients, optimizers
 from tff_experiments.datasets import federated_data
+=======
+from tff_experiments import aggregation, tasks, training
+from tff_experiments.algorithms import fed_avg
+>>>>>>> aggregators
 from tff_experiments.runtime import local, tensorflow_part
 
-# More clients than groups of a round; each round has others.
-HPARAMS = training.Hparams(
-    rounds=4, clients_per_round=18, batch_size=30, eval_every=0, checkpoint_every=2
-)
-OTHERS = {  # Beside the defaults.
+OTHERS = {
     "multi_krum": ("krum", {"chosen": 0}),
-    "fixed_clipping": ("clipped_mean", {"clipping": "fixed", "zeroing": "fixed"}),
+    "fixed_clipping": ("clipped_mean", {"clipping": "fixed", "zeroing": "off"}),
     "rotated": ("quantized", {"rotation": True, "bits": 4}),
     "qsgd": ("quantized", {"spread": "norm", "bits": 4}),
     "drive_biased_twice": ("drive", {"unbiased": False, "repeats": 2}),
@@ -31,41 +33,18 @@ OTHERS = {  # Beside the defaults.
 CASES = {name: (name, {}) for name in aggregation.BY_NAME} | OTHERS
 
 
-@pytest.fixture(scope="module")
-def data():
-    """The digits in 20 clients, of different sizes."""
-    rng = np.random.default_rng(0)
-    names = np.array([f"c{i:02}" for i in rng.integers(0, 20, 600)])
-    columns = {
-        "images": rng.integers(0, 256, (600, 8, 8)).astype(np.uint8),
-        "labels": rng.integers(0, 10, 600).astype(np.int32),
-    }
-    split = federated_data.by_client(columns, names)
-    return federated_data.FederatedData("random", split, split, num_classes=10)
-
-
-@pytest.fixture(scope="module")
-def linear(data):
-    return tasks.digits_linear.build(tasks.digits_linear.Hparams(), data=data, seed=0)
-
-
-slow = lambda name: pytest.param(name, marks=pytest.mark.slow)
-PARAMS = [slow(name) if name in OTHERS and name != "rotated" else name for name in CASES]
-
-
 class Case(NamedTuple):
-    """FedAvg with an aggregator, compiled once."""
+    """FedAvg of two weights with an aggregator, compiled."""
 
-    name: str
-    module: types.ModuleType
+    module: Any
     process: tff.learning.templates.LearningProcess
-    one_worker: local.Context
+    context: local.Context
 
 
-@pytest.fixture(scope="module", params=PARAMS)
-def case(request, linear):
-    plugin, hparams = CASES[request.param]
+def build(name, **changes):
+    plugin, hparams = CASES[name]
     module = aggregation.BY_NAME[plugin]
+<<<<<<< HEAD
     process = fed_avg.build(
         fed_avg.Hparams(),
         ingredients.Ingredients(
@@ -79,48 +58,36 @@ def case(request, linear):
     context = local.Context(local.Hparams(client_workers=1))
     yield Case(request.param, module, process, context)
     context.close()
+=======
+    made = make(aggregator=module, aggregator_hparams=module.Hparams(**hparams), **changes)
+    return module, fed_avg.build(fed_avg.Hparams(), made)
+>>>>>>> aggregators
 
 
-def train(path, case, task, data, context, **kwargs):
-    with tff.framework.get_context_stack().install(context):
-        return run(path, case.process, task, data, HPARAMS, context, **kwargs)
-
-
-def test_it_trains_and_goes_on_bit_for_bit_on_any_number_of_workers(case, linear, data, tmp_path):
-    def stop(row):
-        if row["round"] == 3:
-            raise RuntimeError("killed")
-
-    whole = train(tmp_path / "whole", case, linear, data, case.one_worker)
-    with local.use(local.Hparams(client_workers=2)) as two_workers:
-        with pytest.raises(RuntimeError, match="killed"):
-            train(tmp_path / "cut", case, linear, data, two_workers, on_round=stop)
-        resumed = train(tmp_path / "cut", case, linear, data, two_workers)
-    assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, resumed, strict=True))
-    rows = rows_of(tmp_path / "whole")
-    assert rows == rows_of(tmp_path / "cut")
-    assert all(np.isfinite(value) for row in rows for value in row.values())
-    assert any(weights.any() for weights in whole)
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    module, process = build(request.param)
+    with local.use(local.Hparams()) as context:
+        yield Case(module, process, context)
 
 
 def test_it_sends_and_keeps_what_it_declares(case):
-    form = case.one_worker._compile(case.process.next)._form
-    leaves = lambda kind: tensorflow_part.leaf_types(kind)
-    in_the_clear = leaves(form.work.type_signature.result[0])
-    assert (not in_the_clear) == case.module.SUPPORTS_SECURE_SUM
-    grows = [None in leaf.shape for leaf in leaves(form.accumulate.type_signature.result)]
-    assert any(grows) == case.module.STACKED
+    form = case.context._compile(case.process.next)._form
+    in_the_clear = tensorflow_part.leaf_types(form.work.type_signature.result[0])
+    kept = tensorflow_part.leaf_types(form.accumulate.type_signature.result)
+    is_hidden, grows = not in_the_clear, any(None in leaf.shape for leaf in kept)
+    assert (is_hidden, grows) == (case.module.SUPPORTS_SECURE_SUM, case.module.STACKED)
 
 
 def test_a_round_without_clients_keeps_the_model(case):
-    with tff.framework.get_context_stack().install(case.one_worker):
-        state = case.process.initialize()
-        after = case.process.next(state, []).state
-        before, after = map(case.process.get_model_weights, (state, after))
+    state = case.process.initialize()
+    after = case.process.next(state, []).state
+    before, after = map(case.process.get_model_weights, (state, after))
     for a, b in zip(before.trainable, after.trainable, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
+<<<<<<< HEAD
 def check(name, protocol, *, allow_plain=False):
     compatibility.check(
         algorithm="fed_avg",
@@ -148,15 +115,33 @@ def test_what_secure_sums_can_not_hide_is_refused(name, protocol):
     message = f"--aggregator={name} {why}.*--secure_sum={protocol} .*use --aggregator=secure_mean"
     with pytest.raises(ValueError, match=message):
         check(name, protocol)
+=======
+@pytest.mark.parametrize(
+    "name", [n if n == "rotated" else pytest.param(n, marks=pytest.mark.slow) for n in OTHERS]
+)
+def test_it_goes_on_bit_for_bit_on_another_number_of_workers(name, ten_clients, tmp_path):
+    linear = tasks.digits_linear.build(tasks.digits_linear.Hparams(), data=ten_clients, seed=0)
+    _, process = build(name, model_fn=linear.model_fn)
+    hparams = training.Hparams(rounds=4, clients_per_round=7, eval_every=0, checkpoint_every=2)
+>>>>>>> aggregators
 
+    def stop(row):
+        if row["round"] == 3:
+            raise RuntimeError("killed")
 
-def test_asking_for_both_is_one_line_before_anything_is_built(tmp_path):
-    flags = ["--aggregator=median", "--secure_sum=secagg", "--dataset=npz", "--data_dir=/no/such"]
-    code, _, err = run_script([*QUICK, *flags, f"--output_dir={tmp_path}/run"])
-    assert code == 2 and err.count("\n") == 1
-    assert err.startswith("error: median needs each client's update in the clear, it can't run")
+    def train(path, context, **kwargs):
+        return run(tmp_path / path, process, linear, ten_clients, hparams, context, **kwargs)
+
+    with local.use(local.Hparams(client_workers=1)) as context:
+        whole = train("whole", context)
+    with local.use(local.Hparams(client_workers=2)) as context:
+        with pytest.raises(RuntimeError, match="killed"):
+            train("cut", context, on_round=stop)
+        resumed = train("cut", context)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, resumed, strict=True))
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "cut")
 
 
 def test_each_aggregator_is_in_the_docs():
     text = (REPO / "docs" / "aggregators.md").read_text()
-    assert [name for name in aggregation.BY_NAME if f"| `{name}" not in text] == []
+    assert [name for name in aggregation.BY_NAME if f"| `{name}`" not in text] == []

@@ -6,8 +6,6 @@ import dataclasses
 
 import tensorflow_federated as tff
 
-SUPPORTS_SECURE_SUM = False  # It sends in the clear.
-STACKED = False
 METRICS_AGGREGATOR = tff.learning.metrics.sum_then_finalize
 SUPPORTS_SECURE_SUM = False
 STACKED = False

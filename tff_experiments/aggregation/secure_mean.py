@@ -14,8 +14,6 @@ import tensorflow_federated as tff
 
 from tff_experiments.aggregation import estimates, quantized_sum
 
-SUPPORTS_SECURE_SUM = True
-STACKED = False
 METRICS_AGGREGATOR = tff.learning.metrics.secure_sum_then_finalize
 SUPPORTS_SECURE_SUM = True
 STACKED = False

@@ -2,9 +2,18 @@
 title, the table's head, and its rows.
 """
 
-from tff_experiments.benchmarks import he, memory, runtime, secure_sum, startup, threshold_he
+from tff_experiments.benchmarks import (
+    aggregators,
+    he,
+    memory,
+    runtime,
+    secure_sum,
+    startup,
+    threshold_he,
+)
 
 BY_NAME = {
+    "aggregators": aggregators,
     "he": he,
     "memory": memory,
     "runtime": runtime,

@@ -64,14 +64,15 @@ class Case:
         ]
 
 
-def build_process(task):
-    """FedAvg with SGD, on both sides."""
+def build_process(task, aggregator=mean, **hparams):
+    """FedAvg with SGD, on both sides; with an aggregator and its knobs."""
     return fed_avg.build(
         fed_avg.Hparams(),
         ingredients.Ingredients(
             model_fn=task.model_fn,
             client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=LEARNING_RATE)),
             server_optimizer=optimizers.build(optimizers.Hparams()),
-            aggregator=mean.build(mean.Hparams()),
+            aggregator=aggregator.build(aggregator.Hparams(**hparams)),
+            metrics_aggregator=aggregator.METRICS_AGGREGATOR,
         ),
     )

@@ -4,6 +4,8 @@ import dataclasses
 import multiprocessing
 import pathlib
 import re
+from collections.abc import Callable
+from typing import Any
 
 from tff_experiments.benchmarks import cases
 from tff_experiments.runtime import local
@@ -37,18 +39,19 @@ def run(hparams: Hparams):
 
 def peak(num_clients: int) -> float:
     """Peak resident MiB of a process that runs three rounds of so many clients."""
-    return _in_process(num_clients, 3)[1]
+    return in_process(_train, num_clients, 3)[1]
 
 
 def growth(rounds: int) -> list[float]:
     """Resident MiB after each round, [rounds + 1], the first before round 1."""
-    return _in_process(10, rounds)[0]
+    return in_process(_train, 10, rounds)[0]
 
 
-def _in_process(num_clients: int, rounds: int) -> tuple[list[float], float]:
+def in_process(target: Callable[..., None], *args) -> Any:
+    """What a function of (pipe, *args) sends, run in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_train, args=(theirs, num_clients, rounds), daemon=True)
+    process = context.Process(target=target, args=(theirs, *args), daemon=True)
     process.start()
     theirs.close()
     result = ours.recv()

@@ -1,0 +1,125 @@
+"""Seconds, memory and uplink of each aggregator, with the EMNIST CNN of 1.2 million weights.
+
+Each is measured in a process of its own, so that peaks are its own.
+"""
+
+import dataclasses
+import time
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+
+from tff_experiments import aggregation
+from tff_experiments.benchmarks import cases, memory
+from tff_experiments.runtime import local
+
+HEAD = (
+    "aggregator",
+    "s a round",
+    "CPU s",
+    "CPU s above mean",
+    "peak, MiB",
+    "bits a weight",
+    "nmse",
+)
+# Beside the defaults.
+OTHERS = {
+    "quantized --quantized_rotation": ("quantized", {"rotation": True}),
+    "quantized --quantized_bits=4": ("quantized", {"bits": 4}),
+    "quantized --quantized_bits=4 --quantized_rotation": (
+        "quantized",
+        {"bits": 4, "rotation": True},
+    ),
+    "drive --nodrive_unbiased": ("drive", {"unbiased": False}),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Hparams:
+    """Knobs of the measurement."""
+
+    clients: int = 100
+    """Clients of a round, 20 examples each."""
+    rounds: int = 5
+    """Rounds that are measured, after one that is not."""
+    only: str = ""
+    """Names with commas; by default all."""
+
+    def __post_init__(self):
+        for name in ("clients", "rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}.")
+        unknown = set(filter(None, self.only.split(","))) - set(aggregation.BY_NAME)
+        if unknown:
+            raise ValueError(f"only must be of {list(aggregation.BY_NAME)}, got {sorted(unknown)}.")
+
+
+class Measured(NamedTuple):
+    """Of one aggregator."""
+
+    seconds: float  # Of a round, median.
+    cpu: float  # The same of all threads: a busy machine does not change it much.
+    peak: float  # Resident MiB.
+    bits: float  # A client's message, a weight.
+    nmse: float | None  # Of a client's message.
+
+
+def run(hparams: Hparams):
+    """Measures; returns (title, head, rows)."""
+    wanted = hparams.only.split(",") if hparams.only else list(aggregation.BY_NAME)
+    found = {name: (name, {}) for name in ["mean", *wanted]}
+    found |= {title: case for title, case in OTHERS.items() if case[0] in wanted}
+    measured = {
+        title: measure(name, hparams.clients, hparams.rounds, **knobs)
+        for title, (name, knobs) in tqdm.tqdm(found.items(), disable=None)
+    }
+    rows = [_row(title, one, measured["mean"]) for title, one in measured.items()]
+    title = (
+        f"FedAvg on the EMNIST CNN, {hparams.clients} clients with 20 random examples, medians of "
+        f"{hparams.rounds} rounds after one; each aggregator in its own process."
+    )
+    return title, HEAD, rows
+
+
+def _row(title: str, one: Measured, plain: Measured) -> tuple[str, ...]:
+    is_secure = aggregation.BY_NAME[title.split()[0]].SUPPORTS_SECURE_SUM
+    return (
+        f"`{title}`",
+        f"{one.seconds:.2f}",
+        f"{one.cpu:.2f}",
+        f"{one.cpu - plain.cpu:+.2f}",
+        f"{one.peak:.0f}",
+        "by protocol" if is_secure else f"{one.bits:.2f}",
+        "" if one.nmse is None else f"{one.nmse:.2g}",
+    )
+
+
+def measure(name: str, clients: int, rounds: int, **hparams) -> Measured:
+    """Measures one aggregator with some knobs."""
+    return Measured(*memory.in_process(_train, name, clients, rounds, hparams))
+
+
+def _train(pipe, name: str, num_clients: int, rounds: int, hparams: dict) -> None:
+    case = cases.Case("", "emnist_cnn", num_clients, 20)
+    task, columns = case.build_task()
+    process = cases.build_process(task, aggregation.BY_NAME[name], **hparams)
+    clocks = []
+    with local.use(local.Hparams()) as context:
+        state = process.initialize()
+        for round_num in range(1, rounds + 2):
+            inputs = case.inputs(task, columns, round_num)
+            start = _clocks()
+            output, sizes = context.next(process, state, inputs, seed=0, round_num=round_num)
+            clocks.append(_clocks() - start)
+            state = output.state
+        weights = process.get_model_weights(state).trainable
+    message = output.metrics["aggregator"].get("mean_value") or {}
+    bits = message.get("uplink_bits", 8 * sizes["bytes/uplink_per_client"])
+    size = sum(np.size(leaf) for leaf in weights)
+    seconds, cpu = np.median(clocks[1:], axis=0)
+    pipe.send((seconds, cpu, memory.status("VmHWM"), bits / size, message.get("nmse")))
+
+
+def _clocks() -> np.ndarray:
+    return np.array([time.perf_counter(), time.process_time()])
