@@ -12,14 +12,8 @@ from algorithm_helpers import make
 from conftest import REPO
 from test_training import rows_of, run
 
-<<<<<<< HEAD
-from tff_experiments import aggregation, compatibility, secure_sum, tasks, training
-from tff_experiments.algorithms import fed_avg, ingredients, optimizers
-from tff_experiments.datasets import federated_data
-=======
 from tff_experiments import aggregation, tasks, training
 from tff_experiments.algorithms import fed_avg
->>>>>>> aggregators
 from tff_experiments.runtime import local, tensorflow_part
 
 OTHERS = {
@@ -44,24 +38,8 @@ class Case(NamedTuple):
 def build(name, **changes):
     plugin, hparams = CASES[name]
     module = aggregation.BY_NAME[plugin]
-<<<<<<< HEAD
-    process = fed_avg.build(
-        fed_avg.Hparams(),
-        ingredients.Ingredients(
-            model_fn=linear.model_fn,
-            client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=0.1)),
-            server_optimizer=optimizers.build(optimizers.Hparams()),
-            aggregator=module.build(module.Hparams(**hparams)),
-            metrics_aggregator=module.METRICS_AGGREGATOR,
-        ),
-    )
-    context = local.Context(local.Hparams(client_workers=1))
-    yield Case(request.param, module, process, context)
-    context.close()
-=======
     made = make(aggregator=module, aggregator_hparams=module.Hparams(**hparams), **changes)
     return module, fed_avg.build(fed_avg.Hparams(), made)
->>>>>>> aggregators
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -87,35 +65,6 @@ def test_a_round_without_clients_keeps_the_model(case):
         np.testing.assert_array_equal(a, b)
 
 
-<<<<<<< HEAD
-def check(name, protocol, *, allow_plain=False):
-    compatibility.check(
-        algorithm="fed_avg",
-        needs=fed_avg.NEEDS,
-        aggregator=name,
-        aggregation=aggregation.BY_NAME[name],
-        secure_sum=protocol,
-        is_secure=protocol != "plain",
-        allow_plain_slots=allow_plain,
-        runtime="local",
-        server_optimizer="sgd",
-    )
-
-
-@pytest.mark.parametrize("protocol", sorted(set(secure_sum.BY_NAME) - {"plain"}))
-@pytest.mark.parametrize("name", aggregation.BY_NAME)
-def test_what_secure_sums_can_not_hide_is_refused(name, protocol):
-    module = aggregation.BY_NAME[name]
-    check(name, "plain")
-    check(name, protocol, allow_plain=True)
-    if module.SUPPORTS_SECURE_SUM:
-        check(name, protocol)
-        return
-    why = "needs each client's update by itself" if module.STACKED else "sends each client's update"
-    message = f"--aggregator={name} {why}.*--secure_sum={protocol} .*use --aggregator=secure_mean"
-    with pytest.raises(ValueError, match=message):
-        check(name, protocol)
-=======
 @pytest.mark.parametrize(
     "name", [n if n == "rotated" else pytest.param(n, marks=pytest.mark.slow) for n in OTHERS]
 )
@@ -123,7 +72,6 @@ def test_it_goes_on_bit_for_bit_on_another_number_of_workers(name, ten_clients, 
     linear = tasks.digits_linear.build(tasks.digits_linear.Hparams(), data=ten_clients, seed=0)
     _, process = build(name, model_fn=linear.model_fn)
     hparams = training.Hparams(rounds=4, clients_per_round=7, eval_every=0, checkpoint_every=2)
->>>>>>> aggregators
 
     def stop(row):
         if row["round"] == 3:
