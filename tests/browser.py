@@ -127,16 +127,17 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def click(self, selector: str) -> None:
+    def click(self, selector: str, *, times: int = 1) -> None:
         """Clicks the middle of the first element that a CSS selector finds, as a mouse does."""
         find = f"document.querySelector({json.dumps(selector)})"
         self.evaluate(f"{find}.scrollIntoView({{block: 'center'}})")
         box = self.evaluate(f"{find}.getBoundingClientRect().toJSON()")
         point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
         self.call("Input.dispatchMouseEvent", type="mouseMoved", **point)
-        for kind in ("mousePressed", "mouseReleased"):
-            press = {"type": kind, "button": "left", "clickCount": 1}
-            self.call("Input.dispatchMouseEvent", **press, **point)
+        for count in range(1, times + 1):
+            press = {"button": "left", "clickCount": count, **point}
+            self.call("Input.dispatchMouseEvent", type="mousePressed", **press)
+            self.call("Input.dispatchMouseEvent", type="mouseReleased", **press)
 
     def errors(self) -> list[str]:
         """What the console has of errors, warnings and uncaught exceptions."""

@@ -1,6 +1,7 @@
 "use strict";
 // Draws the page's curves from its JSON, hides a group in all charts at once, sorts its tables.
 const drawing = JSON.parse(document.getElementById("drawing").textContent);
+const DOUBLE_CLICK_MS = 300;
 const hidden = new Set();
 const charts = [];
 let axis = drawing.axes[0];
@@ -74,13 +75,20 @@ function layout(chart) {
 
 function draw(chart) {
   const traces = chart.clients ? clientTraces() : curveTraces(chart.metric);
-  return Plotly.react(chart.node, traces, layout(chart), { responsive: true, displayModeBar: false });
+  const config = { responsive: true, displayModeBar: false, doubleClickDelay: DOUBLE_CLICK_MS };
+  return Plotly.react(chart.node, traces, layout(chart), config);
+}
+
+async function drawAll() {
+  delete document.documentElement.dataset.drawn;
+  await Promise.all(charts.map(draw));
+  document.documentElement.dataset.drawn = charts.length;
 }
 
 function hide(groups) {
   hidden.clear();
   groups.forEach((group) => hidden.add(group));
-  charts.forEach(draw);
+  drawAll();
 }
 
 function toggle(group) {
@@ -99,8 +107,18 @@ async function addChart(chart) {
   await draw(chart);
   const group = (event) => chart.node.data[event.curveNumber].meta;
   // The same group goes in all charts, so plotly's own answer, in one of them, is not wanted.
-  chart.node.on("plotly_legendclick", (event) => { toggle(group(event)); return false; });
-  chart.node.on("plotly_legenddoubleclick", (event) => { alone(group(event)); return false; });
+  // A double click comes as click, click, double click; drawing after the first would lose the last.
+  let waiting;
+  chart.node.on("plotly_legendclick", (event) => {
+    clearTimeout(waiting);
+    waiting = setTimeout(toggle, DOUBLE_CLICK_MS, group(event));
+    return false;
+  });
+  chart.node.on("plotly_legenddoubleclick", (event) => {
+    clearTimeout(waiting);
+    alone(group(event));
+    return false;
+  });
 }
 
 function addAxisButtons() {
@@ -109,7 +127,7 @@ function addAxisButtons() {
     const button = row.appendChild(document.createElement("button"));
     button.type = "button";
     button.textContent = choice.title;
-    button.onclick = () => { axis = choice; press(); charts.forEach(draw); };
+    button.onclick = () => { axis = choice; press(); drawAll(); };
     return button;
   });
   const press = () => buttons.forEach((b, i) => b.setAttribute("aria-pressed", drawing.axes[i] === axis));
@@ -138,7 +156,7 @@ async function start() {
   addAxisButtons();
   for (const metric of drawing.metrics) await addChart({ metric, title: metric.replace("test/", "") });
   if (drawing.lines.some((line) => line.clients)) await addChart({ clients: true, title: drawing.clients_title });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach(draw));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   document.documentElement.dataset.drawn = charts.length;
 }
 start();

@@ -46,6 +46,7 @@ class Comparison:
 def render(of: Comparison) -> str:
     """The page's HTML."""
     explanation = summary.explain(of.question).replace("+-", "±")
+    lines = [line.clients for line in of.drawing.lines]
     parts = {
         "title": html.escape(f"{of.question.metric.removeprefix('test/')} of {_count(of)}"),
         "facts": _facts(of),
@@ -53,6 +54,7 @@ def render(of: Comparison) -> str:
         "table": _table(of.table),
         "band": drawn.BAND[0].upper() + drawn.BAND[1:],
         "explanation": f"<p>{html.escape(explanation)}</p>",
+        "clients": f"<p>Clients {drawn.CLIENTS_TITLE}.</p>" * any(lines),
         "flags": _flags(of.groups),
         "runs": "".join(_run(group, run) for group in of.groups for run in group.runs),
         "command": html.escape(of.command),

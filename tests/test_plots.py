@@ -1,0 +1,67 @@
+"""Pictures are drawn, the same runs give the same bytes, and what is drawn is the mean."""
+
+import xml.etree.ElementTree as ET
+
+import matplotlib.image
+import numpy as np
+import pytest
+import reporting_helpers as helpers
+
+from tff_experiments.reporting import drawn, groups, plots
+
+SPREAD = {f"test/clients/accuracy/{n}": v for n, v in
+          {"mean": 0.7, "p10": 0.4, "p90": 0.9, "worst_decile": 0.3}.items()}  # fmt: skip
+
+
+def drawing(**metrics):
+    runs = [
+        helpers.run(
+            helpers.rows([0.5 + seed / 10, 0.7, 0.8], **metrics), seed=str(seed), algorithm=a
+        )
+        for a in ("fed_avg", "fed_adam")
+        for seed in (0, 1)
+    ]
+    return drawn.make(groups.make(runs, metric="test/accuracy"), "test/accuracy")
+
+
+def test_what_is_drawn_is_each_groups_mean_on_every_axis_that_is_known():
+    made = drawing()
+    assert made.metrics == ["test/accuracy", "test/loss"]
+    assert made.axes == ["round", "seconds", "uplink_bytes", "downlink_bytes"]
+    assert [line.label for line in made.lines] == ["fed_avg", "fed_adam"]
+    np.testing.assert_allclose(made.lines[0].curves["test/accuracy"].mean, [0.55, 0.7, 0.8])
+    assert "simulated_seconds" in drawing(**{"time/total_s": 1.0}).axes
+
+
+def test_curves_are_written_as_png_and_svg_with_both_names(tmp_path):
+    png, svg = plots.curves(drawing(), tmp_path / "new" / "curves")
+    image = matplotlib.image.imread(png)
+    assert image.shape[1] > 1000 and image.std() > 0.05
+    texts = svg.read_text()
+    ET.fromstring(texts)
+    assert "<!-- fed_avg -->" in texts and "<!-- fed_adam -->" in texts
+
+
+def test_the_same_runs_give_the_same_files(tmp_path):
+    first, second = (plots.curves(drawing(), tmp_path / name) for name in ("a", "b"))
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_spread_over_clients_is_drawn_where_there_is_one(tmp_path):
+    assert plots.clients(drawing(), tmp_path / "clients") == []
+    made = drawing(**SPREAD)
+    assert made.lines[0].clients == pytest.approx(
+        {"p10": 0.4, "p90": 0.9, "mean": 0.7, "worst_decile": 0.3}
+    )
+    assert [path.suffix for path in plots.clients(made, tmp_path / "clients")] == [".png", ".svg"]
+
+
+def test_a_ninth_group_has_a_first_colour_with_other_dashes_and_what_can_t_be_compared_is_dashed():
+    rates = [str(rate / 10) for rate in range(9)]
+    runs = [helpers.run(helpers.rows([0.5]), client_learning_rate=rate) for rate in rates]
+    runs.append(helpers.run(helpers.rows([0.5]), data="other"))
+    lines = drawn.make(groups.make(runs, metric="test/accuracy"), "test/accuracy").lines
+    assert len({(line.color, line.dash) for line in lines}) == 10
+    assert lines[8].color == lines[0].color
+    assert lines[9].dash == "dash" and lines[9].label.endswith("(not comparable)")
