@@ -2,7 +2,9 @@
 
 python scripts/publish.py --name=femnist_fed_avg --rounds=100,400 runs/femnist_fed_avg/seed_*
 
-writes results/femnist_fed_avg/<run's name>.jsonl; its first line says commit, data and flags.
+writes results/femnist_fed_avg/<run's name>.jsonl; its first line says commit, data and flags. Rows
+get total/seconds, total/uplink_bytes and total/downlink_bytes: sums over all rounds, which the rows
+that are kept don't tell.
 """
 
 import json
@@ -12,14 +14,10 @@ import sys
 REPO = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
-from tff_experiments import quiet
-
-quiet.start()
-
 import numpy as np
 from absl import app, flags
 
-from tff_experiments import records
+from tff_experiments.reporting import curves, runs
 
 FLAGS = flags.FLAGS
 NOT_KEPT = ("--data_dir=",)
@@ -27,7 +25,7 @@ NOT_KEPT = ("--data_dir=",)
 
 def keep(run: pathlib.Path, target: pathlib.Path) -> list[dict[str, float]]:
     """Writes a run's evaluated rounds to `target` and returns them."""
-    rows = [row for row in records.read_metrics(run) if "test/loss" in row]
+    rows = [row for row in curves.with_totals(runs.load(run)) if "test/loss" in row]
     about = json.loads((run / "run.json").read_text())
     lines = (run / "flags.txt").read_text().splitlines()
     about["flags"] = [line for line in lines if not line.startswith(NOT_KEPT)]

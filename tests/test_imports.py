@@ -50,8 +50,11 @@ MAY = {
     },
 }
 NO_TENSORFLOW = (
-    *(f"secure_sum/{path.name}" for path in (PACKAGE / "secure_sum").glob("*.py")),
-    *(f"privacy/{path.name}" for path in (PACKAGE / "privacy").glob("*.py")),
+    *(
+        f"{room}/{path.name}"
+        for room in ("privacy", "reporting", "secure_sum", "sweeps")
+        for path in (PACKAGE / room).glob("*.py")
+    ),
     "sampling.py",
     "datasets/federated_data.py",
     "datasets/partition.py",

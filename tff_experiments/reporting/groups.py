@@ -13,7 +13,7 @@ NOT_THE_METHOD = frozenset({"seed", "data_dir", "eval_clients", "checkpoint_ever
 # Their values are told without their names, and first.
 _PLUG_INS = ("task", "dataset", "partition", "algorithm", "aggregator", "secure_sum", "runtime")
 ABSENT = "absent"
-_DATA = "data"
+_DATA, _METRIC = "data", "metric"
 
 
 @dataclasses.dataclass
@@ -63,17 +63,17 @@ def make(
     for run in runs:
         members.setdefault(tuple(setting(run).items()), []).append(run)
     settings = [dict(key) for key in members]
-    names = _names(settings)
-    groups = []
-    for name, of_group, differing in zip(
-        names, members.values(), _differing(settings), strict=True
-    ):
-        groups.append(Group(name, of_group, differing))
-    left = Counter(
-        (tuple(setting(run).items()), run.shortcoming.split(maxsplit=1)[0]) for run in unread
-    )
-    for key, group in zip(members, groups, strict=True):
-        group.notes += [f"{n} {why.strip(',')}" for (of, why), n in left.items() if of == key]
+    groups = [
+        Group(name, of_group, differing)
+        for name, of_group, differing in zip(
+            _names(settings), members.values(), _differing(settings), strict=True
+        )
+    ]
+    for of_group, group in zip(settings, groups, strict=True):
+        # What ended early may have no evaluation, and so no metric.
+        left = [run for run in unread if {**setting(run), _METRIC: ""} == {**of_group, _METRIC: ""}]
+        counts = Counter(run.shortcoming.split()[0].strip(",") for run in left)
+        group.notes += [f"{number} {why}" for why, number in counts.items()]
     _mark(groups, metric)
     return groups
 
@@ -89,7 +89,7 @@ def _plug_ins(runs: Sequence[runs_lib.Run]) -> set[str]:
 
 def _setting(run, plug_ins: set[str], metric: str, ignored: Collection[str]) -> dict[str, str]:
     """What two runs must share to be averaged: the flags that they use, sorted, and the data."""
-    used = {_DATA: run.data, "metric": metric if metric in run.metrics else ABSENT}
+    used = {_DATA: run.data, _METRIC: metric if metric in run.metrics else ABSENT}
     for name, value in sorted(run.flags.items()):
         owners = [plug_in for plug_in in plug_ins if name.startswith(f"{plug_in}_")]
         owner = max(owners, key=len, default=None)
