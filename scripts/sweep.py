@@ -72,7 +72,7 @@ class Display:
         self._tried, self._plan = tried, plan
         self._bar = tqdm.tqdm(total=len(tried) * plan.rounds, unit="round", disable=None)
         self._bar.initial = sum(trial.rounds for trial in tried)
-        self._running: list[trials.Trial] = []
+        self._state: list = []
         self._over = self._find_over([])
         self._told = set(self._over)
 
@@ -82,8 +82,9 @@ class Display:
 
     def __call__(self, running):
         """Shows how far all have come."""
-        if running != self._running:
-            self._running, self._over = running, self._find_over(running)
+        state = [(t in running, t.rounds, t.failure) for t in self._tried]
+        if state != self._state:
+            self._state, self._over = state, self._find_over(running)
         for trial in self._over - self._told:
             self._told.add(trial)
             if self._bar.disable:
@@ -163,7 +164,7 @@ def main(base: list[str], argv: list[str]) -> int:
         if len(argv) > 1:
             raise ValueError(f"unexpected argument {argv[1]!r}; a run's flags come after '--'.")
         return sweep(base)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, flags.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
