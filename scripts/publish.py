@@ -39,8 +39,8 @@ def keep(run: pathlib.Path, target: pathlib.Path) -> list[dict[str, float]]:
 
 def main(argv: list[str]) -> None:
     """Keeps each run, then prints a table over all of them."""
-    runs = [pathlib.Path(name) for name in argv[1:]]
-    kept = [keep(run, REPO / "results" / FLAGS.name / f"{run.name}.jsonl") for run in runs]
+    folders = [pathlib.Path(name) for name in argv[1:]]
+    kept = [keep(run, REPO / "results" / FLAGS.name / f"{run.name}.jsonl") for run in folders]
     wanted = [int(text) for text in FLAGS.rounds] or [kept[0][-1]["round"]]
     for name in FLAGS.metrics:
         for round_num in wanted:

@@ -92,6 +92,28 @@ def test_other_data_and_other_metrics_are_marked_and_not_averaged():
     ]
 
 
+def test_the_same_examples_on_other_clients_can_be_compared_and_are_not_averaged():
+    size = "60,000 train / 10,000 test examples"
+    labels = [f"mnist, 100 clients ({how}), {size}" for how in ("iid", "label_shards")]
+    found = made(*({"data": label, "seed": str(i)} for i, label in enumerate(labels)))
+    assert [(len(group.runs), group.comparable, group.notes) for group in found] == [
+        (1, True, []),
+        (1, True, []),
+    ]
+    other = f"mnist, 100 clients (iid), {size}; stand-in: half of it"
+    assert not made({"data": labels[0]}, {"data": labels[0], "seed": "1"}, {"data": other})[
+        1
+    ].comparable
+
+
+def test_lengths_are_told_only_where_nothing_else_tells_groups_apart():
+    lengths = [(rate, f"{rounds}") for rate, rounds in (("0.1", 20), ("0.3", 19), ("1", 18))]
+    found = made(*({"client_learning_rate": rate, "rounds": n} for rate, n in lengths))
+    assert [group.name for group in found] == [f"client_learning_rate={r}" for r, _ in lengths]
+    found = made({"rounds": "19"}, {"rounds": "18"})
+    assert [group.name for group in found] == ["rounds=19", "rounds=18"]
+
+
 def test_data_of_the_same_first_words_get_their_whole_label():
     labels = "mnist, 100 clients (iid)", "mnist, 50 clients (iid)"
     found = made({"data": labels[0]}, {"data": labels[1]})

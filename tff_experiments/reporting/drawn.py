@@ -67,8 +67,9 @@ def make(of: Sequence[groups.Group], metric: str) -> Drawing:
     drawn = [curve for line in lines for curve in line.curves.values()]
     axes = [a for a in AXIS_TITLES if any(np.isfinite(curve.x[a]).any() for curve in drawn)]
     metrics = [name for name in metrics if any(name in line.curves for line in lines)]
-    compared = next((group for group in of if group.comparable), of[0])
-    return Drawing(compared.runs[0].data, metrics, axes, lines)
+    labels = {group.runs[0].data for group in of if group.comparable}
+    title = labels.pop() if len(labels) == 1 else groups.examples_of(of[0].runs[0].data)
+    return Drawing(title, metrics, axes, lines)
 
 
 def _line(group: groups.Group, i: int, metrics: Sequence[str]) -> Line:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
@@ -14,6 +15,8 @@ NOT_THE_METHOD = frozenset({"seed", "data_dir", "eval_clients", "checkpoint_ever
 _PLUG_INS = ("task", "dataset", "partition", "algorithm", "aggregator", "secure_sum", "runtime")
 ABSENT = "absent"
 _DATA, _METRIC = "data", "metric"
+# Names tell them where nothing else tells two groups apart: how long and how often, not what.
+_TOLD_LAST = {"rounds", "eval_every", _METRIC}
 
 
 @dataclasses.dataclass
@@ -25,7 +28,7 @@ class Group:
         runs: One a seed.
         differing: Flag -> value, of those that are not the same in all groups.
         notes: What a reader must know: why it can't be compared, what was left out.
-        comparable: Whether its data and metric are those of the comparison.
+        comparable: Whether its examples and metric are those of the comparison.
     """
 
     name: str
@@ -116,7 +119,9 @@ def _names(settings: Sequence[Mapping[str, str]]) -> list[str]:
     pairs = list(itertools.combinations(differing, 2))
     while pairs:
         separated = lambda name: sum(a[name] != b[name] for a, b in pairs)  # noqa: B023
-        told.append(max(differing[0], key=separated))
+        useful = [name for name in differing[0] if separated(name)]
+        first = [name for name in useful if name not in _TOLD_LAST]
+        told.append(max(first or useful, key=separated))
         pairs = [(a, b) for a, b in pairs if a[told[-1]] == b[told[-1]]]
     told.sort(key=_rank)
     if not told:
@@ -134,12 +139,18 @@ def _tell(name: str, value: str, values: Sequence[str]) -> str:
     return value if name in _PLUG_INS and value != ABSENT else f"{name}={value}"
 
 
+def examples_of(label: str) -> str:
+    """A data label without its clients: who holds the examples does not change what is tested."""
+    return re.sub(r", [\d,]+ clients \([^)]*\)", "", label)
+
+
 def _mark(groups: Sequence[Group], metric: str) -> None:
     """Notes what a group is not comparable in, what is estimated, and seeds that came twice."""
-    counts = Counter(run.data for group in groups for run in group.runs if metric in run.metrics)
-    data = max(counts, key=counts.get, default=groups[0].runs[0].data)
+    counts = Counter(examples_of(run.data) for group in groups for run in group.runs)
+    most = max(counts, key=counts.get)
     for group in groups:
-        reasons = [f"other data: {group.runs[0].data}"] if group.runs[0].data != data else []
+        data = group.runs[0].data
+        reasons = [f"other data: {data}"] if examples_of(data) != most else []
         if metric not in group.runs[0].metrics:
             reasons.append(f"no {metric}")
         group.comparable = not reasons

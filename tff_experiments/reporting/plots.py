@@ -3,6 +3,7 @@
 They are written with fixed identifiers and no date: the same runs give the same files.
 """
 
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -36,8 +37,12 @@ def curves(of: drawn.Drawing, stem: pathlib.Path) -> list[pathlib.Path]:
         The files.
     """
     shape = len(of.metrics), len(of.axes)
+    width = 3.6 * shape[1] + 0.4
+    # A legend's letter takes a twelfth of an inch, its line and margin six letters.
+    names = max(1, min(4, int(width * 12 / (max(len(line.label) for line in of.lines) + 6))))
+    height = 2.8 * shape[0] + 0.7 + 0.2 * math.ceil(len(of.lines) / names)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(3.6 * shape[1] + 0.4, 2.8 * shape[0] + 0.9), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         grid = figure.subplots(*shape, squeeze=False, sharey="row")
         for panels, metric in zip(grid, of.metrics, strict=True):
             for panel, axis in zip(panels, of.axes, strict=True):
@@ -45,7 +50,12 @@ def curves(of: drawn.Drawing, stem: pathlib.Path) -> list[pathlib.Path]:
             panels[0].set_ylabel(metric.removeprefix("test/"))
         for panel, axis in zip(grid[-1], of.axes, strict=True):
             panel.set_xlabel(drawn.AXIS_TITLES[axis])
-        _explain(figure, of, grid[0][0])
+        # Each group once, whichever metric it has.
+        told = {line.get_label(): line for panel in grid[:, 0] for line in panel.get_lines()}
+        figure.legend(
+            told.values(), told, loc="outside lower center", ncols=names, fontsize="small"
+        )
+        figure.suptitle(f"{of.title}\n{drawn.BAND}", fontsize="small")
         return _save(figure, stem)
 
 
@@ -60,15 +70,6 @@ def _draw_lines(panel, lines: Sequence[drawn.Line], metric: str, axis: str) -> N
         if curve.seeds > 1:
             band = (y - curve.std, y + curve.std)
             panel.fill_between(x, *band, color=line.color, alpha=0.2, linewidth=0)
-
-
-def _explain(figure: Figure, of: drawn.Drawing, panel) -> None:
-    handles, labels = panel.get_legend_handles_labels()
-    columns = max(
-        1, min(4, int(figure.get_figwidth() * 12 / (max(map(len, labels), default=1) + 6)))
-    )
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize="small")
-    figure.suptitle(f"{of.title}\n{drawn.BAND}", fontsize="small")
 
 
 def clients(of: drawn.Drawing, stem: pathlib.Path) -> list[pathlib.Path]:
