@@ -81,6 +81,14 @@ def test_what_is_cached_is_the_librarys(event, relation):
     np.testing.assert_allclose(ours.rdp, library.rdp, rtol=1e-12)
 
 
+@pytest.mark.parametrize("inner", [dp_accounting.GaussianDpEvent(50.0), SUM])
+def test_what_rounding_loses_is_not_free(inner):
+    # At order 2: q^2 (e^(1 / 50^2) - 1) = 4e-16 a round; the library's own rounds to below 0.
+    rare = dp_accounting.PoissonSampledDpEvent(1e-6, inner)
+    accountant = accountants.RdpAccountant(Relation.ADD_OR_REMOVE_ONE).compose(rare, 10)
+    assert (accountant.rdp > 4e-15).all() and 0 < accountant.get_epsilon(1e-9) < 0.1
+
+
 @pytest.mark.parametrize("name", RDP)
 def test_discrete_sums_add_up_at_integer_orders(name):
     accountant = accountants.BY_NAME[name](Relation.ADD_OR_REMOVE_ONE).compose(SUM, 7)

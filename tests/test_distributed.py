@@ -51,6 +51,33 @@ def test_the_bound_is_above_the_divergence(noise, stddev, clients, shift):
         assert (bound <= exact * (1 + 4 / (clients * stddev**2)) + 1e-6).all()
 
 
+def test_narrow_discrete_gaussians_pay_for_not_being_closed_under_sums():
+    # Proposition 14 written out, where tau is not negligible; and above the exact divergence.
+    stddev, clients, l1, l2, dim = 0.6, 4, 3.0, math.sqrt(3.0), 50
+    tau = sum(10 * math.exp(-2 * math.pi**2 * stddev**2 * j / (j + 1)) for j in range(1, clients))
+    z = math.sqrt(clients) * stddev
+    event = distributed.NoisySumEvent("discrete_gaussian", clients, stddev, l2, l1, dim)
+    for a, found in zip((2, 64), event.rdp(np.array([2.0, 64.0])), strict=True):
+        first = a * l2**2 / (2 * z**2) + tau * dim
+        second = a / 2 * (l2**2 / z**2 + 2 * l1 * tau / z + tau**2 * dim)
+        third = a / 2 * (l2 / z + math.sqrt(dim) * tau) ** 2
+        assert found == pytest.approx(min(first, second, third), rel=1e-12)
+    exact = divergences(discrete_gaussians(stddev, clients), 1)
+    assert (
+        exact <= dataclasses.replace(event, l1_sensitivity=1, l2_sensitivity=1).rdp(ORDERS)
+    ).all()
+
+
+def test_skellams_pay_the_lesser_of_two_excesses():
+    stddev, clients, l1, l2 = 2.0, 4, 30.0, 5.0
+    event = distributed.NoisySumEvent("skellam", clients, stddev, l2, l1, dim=50)
+    mu = clients * stddev**2
+    for a, found in zip((2, 64), event.rdp(np.array([2.0, 64.0])), strict=True):
+        low, high = ((2 * a - 1) * l2**2 + 6 * l1) / (4 * mu**2), 3 * l1 / (2 * mu)
+        assert found == pytest.approx(a * l2**2 / (2 * mu) + min(low, high), rel=1e-12)
+    assert low > high  # Each is the lesser at one of the orders.
+
+
 def test_many_bits_make_both_a_gaussian():
     z, orders = 0.7, np.array([2.0, 10.0, 100.0])
     for noise in SUMS:

@@ -54,6 +54,12 @@ def test_a_fine_grid_leaves_the_norm():
     assert quantization.rounded_l2_norm(1e9, dim=256, beta=0.5) == pytest.approx(1e9, rel=1e-8)
 
 
+def test_few_large_integers_have_an_l1_norm_of_at_most_their_squares():
+    # sqrt(3): three ones among many zeros have L1 norm 3 = 3^(1/2) squared.
+    assert quantization.rounded_l1_norm(math.sqrt(3), dim=10**6) == pytest.approx(3.0)
+    assert quantization.rounded_l1_norm(100.0, dim=4) == 200.0
+
+
 @pytest.mark.parametrize(("dim", "padded"), [(1, 1), (2, 2), (3, 4), (1_018_174, 2**20)])
 def test_the_rotation_takes_powers_of_two(dim, padded):
     assert quantization.padded_dim(dim) == padded

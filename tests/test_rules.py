@@ -134,6 +134,14 @@ def test_trees_are_the_costliest_that_a_client_can_be_in(span, separation, round
         assert worst[-1] == total
 
 
+def test_who_comes_once_is_in_one_tree():
+    # Rounds 1 .. 4 are a tree of depth 3, 5 and 6 another; a client comes once in nine rounds.
+    mechanism, how = mechanisms.TreeAggregation(1.0, 4), participation.MinSeparation(9)
+    tree = dp_accounting.SingleEpochTreeAggregationDpEvent
+    assert counts(rules.of_rounds(mechanism, how, [5] * 6)) == {tree(1.0, 4): 1}
+    assert counts(rules.of_rounds(mechanism, how, [5] * 2)) == {tree(1.0, 2): 1}
+
+
 def test_bands_cost_what_as_many_gaussians_do():
     mechanism, how = mechanisms.BandedFactorization(3.0, bands=4), participation.MinSeparation(4)
     rule = rules.of_rounds(mechanism, how, [5] * 9)

@@ -23,6 +23,7 @@ ORDERS = tuple(sorted({*rdp_privacy_accountant.DEFAULT_RDP_ORDERS, *range(64, 12
 # Those of the code published with Kairouz, Liu, Steinke 2021.
 INTEGER_ORDERS = (*range(2, 129), 256)
 
+_ROUNDING = 1e-14
 _AMPLIFIED = {
     dp_accounting.PoissonSampledDpEvent: subsampling.poisson,
     dp_accounting.SampledWithoutReplacementDpEvent: subsampling.without_replacement,
@@ -103,7 +104,13 @@ def _is_one_round(event: Event) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _curve(event: Event, orders: tuple[float, ...], relation: Relation) -> np.ndarray:
-    """Divergences of one round."""
+    """Divergences of one round, float64 [orders]."""
+    # Logarithms of numbers near 1: those of a client that hardly ever comes are lost in rounding,
+    # or below 0.
+    return np.maximum(_rounded_curve(event, orders, relation), _ROUNDING)
+
+
+def _rounded_curve(event: Event, orders: tuple[float, ...], relation: Relation) -> np.ndarray:
     inner = getattr(event, "event", event)
     if not isinstance(inner, distributed.NoisySumEvent):
         return rdp.RdpAccountant(list(orders), relation).compose(event).rdp
