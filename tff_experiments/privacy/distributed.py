@@ -70,7 +70,7 @@ def _discrete_gaussian_rdp(event: NoisySumEvent, a: np.ndarray) -> np.ndarray:
 def _skellam_rdp(event: NoisySumEvent, a: np.ndarray) -> np.ndarray:
     mu = event.arrived * event.local_stddev**2
     l1, l2 = event.l1_sensitivity, event.l2_sensitivity
-    excess = np.minimum(((2 * a - 1) * l2**2 + 6 * l1) / (4 * mu**2), 2 * l1 / (2 * mu))
+    excess = np.minimum(((2 * a - 1) * l2**2 + 6 * l1) / (4 * mu**2), 3 * l1 / (2 * mu))
     return a * l2**2 / (2 * mu) + excess
 
 
