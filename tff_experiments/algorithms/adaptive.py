@@ -10,8 +10,14 @@ coordinate by coordinate, computes
             = v_{t-1} - (1 - beta_2) g_t^2 sign(v_{t-1} - g_t^2)     (yogi)
     x_{t+1} = x_t - eta m_t / (sqrt(v_t) + tau)
 
-Algorithm 2 has no bias correction. The authors' own code ran Keras' optimizers, whose Adam and Yogi
-have it: `variant` "keras" is those, as `tff.learning.optimizers` has them.
+with m_0 = 0 and v_0 = tau^2, the least that it allows. The authors' own code
+(github.com/google-research/federated, `utils/optimizers`) ran Keras' optimizers instead, with v_0 =
+0. `variant` "keras" is those: Adam and Yogi with bias correction,
+
+    x_{t+1} = x_t - eta sqrt(1 - beta_2^t) / (1 - beta_1^t) m_t / (sqrt(v_t) + tau),
+
+Adagrad without momentum. `tff.learning.optimizers.build_adagrad` would not do: it has tau under the
+root.
 """
 
 import collections
@@ -43,35 +49,40 @@ class Hparams(fed_avg.Hparams):
     tau: float = 1e-3
     """Adaptivity: floor of the root of the second moment, > 0."""
     variant: Literal["algorithm_2", "keras"] = "algorithm_2"
-    """The paper's algorithm, or what its authors ran: bias-corrected, adagrad without momentum."""
+    """The paper's algorithm, or what its authors ran: Keras' optimizers, bias-corrected."""
 
     def __post_init__(self):
+        # "fed_adam", of the member's module: errors name flags.
+        algorithm = type(self).__module__.rpartition(".")[2]
         for name in ("beta_1", "beta_2"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
+                value = getattr(self, name)
+                raise ValueError(f"{algorithm}_{name} must be in [0, 1), got {value}.")
         if not self.tau > 0:
-            raise ValueError(f"tau must be > 0, got {self.tau}.")
+            raise ValueError(f"{algorithm}_tau must be > 0, got {self.tau}.")
 
 
 class FedOpt(tff.learning.optimizers.Optimizer):
-    """One member of the family as in algorithm 2; constants are named as there.
+    """One member of the family as in algorithm 2, whose names constants have.
 
-    State: learning_rate (eta), m (first moment, starts at 0) and v (second, starts at tau^2, the
-    least that the algorithm allows).
+    State: learning_rate (eta), m (first moment, starts at 0) and v (second).
     """
 
-    def __init__(self, kind: str, *, eta: float, beta_1: float, beta_2: float, tau: float):
-        """Chooses the rule: "adagrad", "adam" or "yogi"."""
+    def __init__(
+        self, kind: str, *, eta: float, beta_1: float, beta_2: float, tau: float, v_0: float
+    ):
+        """Chooses the rule, "adagrad", "adam" or "yogi", and where v starts."""
         if kind not in SECOND_MOMENTS:
             raise ValueError(f"kind must be one of {sorted(SECOND_MOMENTS)}, got {kind!r}.")
         self._next_v = SECOND_MOMENTS[kind]
-        self._eta, self._beta_1, self._beta_2, self._tau = eta, beta_1, beta_2, tau
+        self._eta, self._beta_1, self._beta_2 = eta, beta_1, beta_2
+        self._tau, self._v_0 = tau, v_0
 
     def initialize(self, specs):
         """The first state; see the base class."""
         fill = lambda value: tf.nest.map_structure(lambda s: tf.fill(s.shape, value), specs)
         return collections.OrderedDict(
-            learning_rate=self._eta, m=fill(0.0), v=fill(float(self._tau**2))
+            learning_rate=self._eta, m=fill(0.0), v=fill(float(self._v_0))
         )
 
     def next(self, state, weights, gradients):
@@ -98,15 +109,18 @@ class FedOpt(tff.learning.optimizers.Optimizer):
 def build(kind: str, hparams: Hparams, ingredients: ingredients_lib.Ingredients):
     """FedAvg with one of the optimizers at the server, eta its learning rate."""
     eta = ingredients_lib.server_rate(f"fed_{kind}", ingredients)
-    moments = {"beta_1": hparams.beta_1, "beta_2": hparams.beta_2}
-    library = tff.learning.optimizers
+    changed = dataclasses.replace(ingredients, server_optimizer=optimizer(kind, eta, hparams))
+    return fed_avg.build(hparams, changed)
+
+
+def optimizer(kind: str, eta: float, hparams: Hparams) -> tff.learning.optimizers.Optimizer:
+    """Makes the server's optimizer."""
+    library, tau = tff.learning.optimizers, hparams.tau
+    betas = {"beta_1": hparams.beta_1, "beta_2": hparams.beta_2}
     if hparams.variant == "algorithm_2":
-        optimizer = FedOpt(kind, eta=eta, tau=hparams.tau, **moments)
-    elif kind == "adagrad":
-        optimizer = library.build_adagrad(
-            eta, initial_preconditioner_value=0.0, epsilon=hparams.tau
-        )
-    else:
-        make = {"adam": library.build_adam, "yogi": library.build_yogi}[kind]
-        optimizer = make(eta, epsilon=hparams.tau, **moments)
-    return fed_avg.build(hparams, dataclasses.replace(ingredients, server_optimizer=optimizer))
+        return FedOpt(kind, eta=eta, tau=tau, v_0=tau**2, **betas)
+    if kind == "adagrad":
+        return FedOpt(kind, eta=eta, tau=tau, v_0=0.0, **betas)
+    if kind == "adam":
+        return library.build_adam(eta, epsilon=tau, **betas)
+    return library.build_yogi(eta, epsilon=tau, initial_preconditioner_value=0.0, **betas)

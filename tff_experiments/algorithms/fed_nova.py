@@ -22,7 +22,8 @@ from tff_experiments.algorithms import ingredients as ingredients_lib
 
 NEEDS = ingredients_lib.Needs()
 _LARGEST_EXAMPLES = 2.0**20  # Of a client.
-_LARGEST_STEPS = 2.0**30  # Examples times ||a_i||_1 of a client.
+# Examples times ||a_i||_1 of a client; quantized in quarters where they are summed securely.
+_LARGEST_STEPS = 2.0**30
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,9 @@ Karimireddy et al. 2021, algorithm 1 (https://arxiv.org/abs/2008.03606), see `mi
     y_i <- y_i - eta U(g_i(y_i; b) - g_i(w_t; b) + c, s),   c = mean of the full gradients
 
 Deviation: the paper's c is that of the round's own clients at w_t, which they would have to send
-before they train. Here c is last round's, at its model; in the first round, which has none,
-gradients are not corrected.
+before they train. Here c is that of the last round that had examples, at its model; before there is
+one, gradients are not corrected. Where a model has dropout, the two gradients of a batch draw their
+own masks.
 """
 
 import dataclasses
@@ -41,16 +42,14 @@ def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composi
         base, c, has_gradient = received.server
 
         def at_start(batch):
-            """The batch's gradient at w_t; the weights stay as they are."""
-            x, y = batch
-            now = tf.nest.map_structure(tf.identity, variables)
+            """The batch's gradient at w_t; weights and metrics stay as they are."""
+            held = [*tf.nest.flatten(variables), *model.local_variables]
+            now = [tf.identity(v) for v in held]
             tf.nest.map_structure(lambda v, w: v.assign(w), variables, received.weights.trainable)
             with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(
-                    ingredients.per_example_loss(y, model.predict_on_batch(x, training=True))
-                )
+                loss = model.forward_pass(batch, training=True).loss
             gradients = tape.gradient(loss, variables)
-            tf.nest.map_structure(lambda v, w: v.assign(w), variables, now)
+            tf.nest.map_structure(lambda v, value: v.assign(value), held, now)
             return gradients
 
         def correct(gradients, weights, batch):
@@ -58,7 +57,7 @@ def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composi
             reduce = lambda g, g_t, mean: g - has_gradient * (g_t - mean)
             return tf.nest.map_structure(reduce, gradients, at_start(batch), c)
 
-        gradient, _ = local_training.full_gradient(model, received.weights, client.data)
+        gradient, examples = local_training.full_gradient(model, received.weights, client.data)
         model.reset_metrics()
         trained = local_training.train(
             model,
@@ -70,18 +69,19 @@ def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composi
             state=base,
         )
         weight = local_training.example_weight(hparams.weighting, trained)
-        return rules.ClientResult(
-            {"delta": rules.Part(trained.delta, weight), "gradient": rules.Part(gradient, weight)}
-        )
+        parts = {
+            "delta": rules.Part(trained.delta, weight),
+            "gradient": rules.Part(gradient, weight),
+        }
+        return rules.ClientResult(parts, mime_lite.clients_with(examples))
 
     def server_update(step, weights, state, means, totals):
-        del totals
         base = mime_lite.next_state(
             ingredients.client_optimizer, state.base, weights, means["gradient"]
         )
         trainable = step(weights.trainable, means["delta"])
         new = Server(base, means["gradient"], tf.constant(1.0))
-        return weights._replace(trainable=trainable), new
+        return weights._replace(trainable=trainable), mime_lite.unless_empty(totals, new, state)
 
     return composition.build(
         ingredients,

@@ -8,8 +8,9 @@ optimizer, has the server's state s:
     w_{t+1}  = mean of y_i
     s       <- V(mean of the full gradients at w_t, s)  at the server
 
-As `tff.learning.algorithms.build_weighted_mime_lite`. The mean goes through the server optimizer
-(SGD with rate 1 is the paper's).
+As `tff.learning.algorithms.build_weighted_mime_lite`. The means are weighted by `weighting` (the
+paper: uniform), that of y_i goes through the server optimizer (SGD with rate 1 is the paper's). A
+round without examples leaves s as it was.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composi
     """Makes the process."""
 
     def client_update(model, received, client):
-        gradient, _ = local_training.full_gradient(model, received.weights, client.data)
+        gradient, examples = local_training.full_gradient(model, received.weights, client.data)
         model.reset_metrics()
         trained = local_training.train(
             model,
@@ -42,14 +43,16 @@ def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composi
             state=received.server,
         )
         weight = local_training.example_weight(hparams.weighting, trained)
-        return rules.ClientResult(
-            {"delta": rules.Part(trained.delta, weight), "gradient": rules.Part(gradient, weight)}
-        )
+        parts = {
+            "delta": rules.Part(trained.delta, weight),
+            "gradient": rules.Part(gradient, weight),
+        }
+        return rules.ClientResult(parts, clients_with(examples))
 
     def server_update(step, weights, state, means, totals):
-        del totals
-        state = next_state(ingredients.client_optimizer, state, weights, means["gradient"])
-        return weights._replace(trainable=step(weights.trainable, means["delta"])), state
+        new = next_state(ingredients.client_optimizer, state, weights, means["gradient"])
+        trainable = step(weights.trainable, means["delta"])
+        return weights._replace(trainable=trainable), unless_empty(totals, new, state)
 
     return composition.build(
         ingredients,
@@ -73,3 +76,14 @@ def next_state(optimizer, state, weights: rules.Weights, gradient):
     flat = lambda structure: tuple(tf.nest.flatten(structure))
     new, _ = optimizer.next(state, flat(weights.trainable), flat(gradient))
     return new
+
+
+def clients_with(examples: tf.Tensor) -> dict[str, rules.Total]:
+    """Counts the clients that have examples."""
+    return {"clients": rules.Total(tf.cast(examples > 0, tf.int32), 1)}
+
+
+def unless_empty(totals, new, old):
+    """The new state; after a round without examples, whose mean gradient is none, the old one."""
+    some = totals["clients"] > 0
+    return tf.nest.map_structure(lambda n, o: tf.where(some, n, o), new, old)

@@ -36,7 +36,7 @@ class Hparams:
     beta_2: float = 0.999
     """Decay of the second moment (adam, yogi)."""
     epsilon: float = 1e-7
-    """Adaptivity floor, tau in Reddi et al. 2021 (adagrad, adam, yogi)."""
+    """Adaptivity floor: tau in Reddi et al. 2021 (adam, yogi), its square (adagrad)."""
     schedule: Literal["constant", "step", "exponential", "inverse_sqrt", "linear", "cosine"] = (
         "constant"
     )
