@@ -6,7 +6,7 @@ Afterwards the coordinates of a block are of about one size, whatever it was. `r
 in a row bring nearer to a uniform one what is very uneven, such as a block with two coordinates.
 
 `tff.aggregators.HadamardTransformFactory` rotates each tensor as a whole, padded to the next power
-of two: 1.7 times the coordinates for the EMNIST CNN, all of which are sent. Blocks pad the last one
+of two: 1.8 times the coordinates for the EMNIST CNN, all of which are sent. Blocks pad the last one
 only. They are also faster: H of a block is a Kronecker product, so that it takes two small matrix
 products.
 """
