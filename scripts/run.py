@@ -139,6 +139,9 @@ def build_process(task, data, hparams: training.Hparams):
             clients_per_round=hparams.clients_per_round,
             num_classes=data.num_classes,
             per_example_loss=lambda y, output: task.per_example(y, output)["loss"],
+            client_epochs=hparams.client_epochs,
+            seed=hparams.seed,
+            weights_of_seed=task.weights_of_seed,
         ),
     )
 
@@ -176,7 +179,14 @@ def check_combination(protocol) -> None:
         server_optimizer=FLAGS.server_optimizer,
         attack=FLAGS.attack_kind,
         changes_updates=hparams_flags.read(attacks.Hparams, prefix="attack_").changes_updates,
+        eval_personalized=FLAGS.eval_personalized,
+        clients_misbehave=read_world() != participation.World() or FLAGS.attack_kind != "none",
     )
+    if ALGORITHMS[FLAGS.algorithm].NEEDS.personal and not FLAGS.eval_personalized:
+        logging.warning(
+            "%s is for clients' own models, and test/... is of one model: see --eval_personalized.",
+            FLAGS.algorithm,
+        )
 
 
 class Progress:
@@ -195,7 +205,8 @@ class Progress:
         if not self._shown:
             self._bar.initial = row["round"] - 1  # A resumed run's rate is that of its own rounds.
         self._bar.n = row["round"]
-        for name in ("train/loss", f"train/{self._metric}", f"test/{self._metric}"):
+        shown = ("train/loss", f"train/{self._metric}", f"test/{self._metric}")
+        for name in (*shown, f"personal/{self._metric}/mean"):
             if name in row:
                 self._shown[name.replace("train/", "")] = f"{row[name]:.4f}"
         if row.get("train/aborted"):
@@ -217,7 +228,9 @@ def print_summary(folder: records.RunFolder, task, data) -> None:
     evaluated = [row for row in rows if f"test/{task.main_metric}" in row]
     table = [("data", data.label), ("rounds", str(rows[-1]["round"]))]
     table += [
-        (name, f"{value:.4f}") for name, value in evaluated[-1].items() if name.startswith("test/")
+        (name, f"{value:.4f}")
+        for name, value in evaluated[-1].items()
+        if name.startswith(("test/", "personal/", "global_on_same/"))
     ]
     table.append(("seconds per round", f"{_median(rows, 'seconds/round'):.3f} (median)"))
     aborted = sum(row.get("train/aborted", 0) for row in rows)

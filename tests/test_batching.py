@@ -46,3 +46,14 @@ def test_the_dataset_gives_the_same_batches_through_preprocess():
     np.testing.assert_array_equal(np.concatenate([y for _, y in got]), batches.order)
     for x, y in got:
         np.testing.assert_array_equal(x[:, 0], 2 * y)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "bounds"), [(10, [0, 10, 20, 23]), (23, [0, 23]), (0, [0, 23])]
+)
+def test_in_order_is_one_pass_over_the_examples_as_they_stand(batch_size, bounds):
+    batches = batching.in_order(EXAMPLES, batch_size=batch_size, preprocess=doubled)
+    np.testing.assert_array_equal(batches.order, np.arange(23))
+    assert list(batches.bounds) == bounds
+    empty = batching.in_order({"labels": np.zeros(0)}, batch_size=batch_size, preprocess=doubled)
+    assert len(empty.order) == 0 and list(empty.bounds) == [0]

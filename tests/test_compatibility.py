@@ -46,6 +46,14 @@ REFUSED = {
         },
         "for which --algorithm=a has no place; use --attack_kind=label_flip",
     ),
+    "native evaluation of clients": (
+        {"eval_personalized": True, "runtime": "native"},
+        "--eval_personalized hands metrics out by client.*use --runtime=local",
+    ),
+    "dropouts of data in one place": (
+        {"needs": ingredients.Needs(cohort="pooled"), "clients_misbehave": True},
+        "has all data in one place.*leave these flags out",
+    ),
     "two optimizers": (
         {"needs": ingredients.Needs(is_optimizer=True), "server_optimizer": "adam"},
         "is the server's optimizer itself; leave --server_optimizer=adam out",
@@ -55,7 +63,7 @@ REFUSED = {
 
 def test_what_goes_together_passes():
     compatibility.check(**OK)
-    compatibility.check(**OK | {"needs": STATE})
+    compatibility.check(**OK | {"needs": STATE, "eval_personalized": True})
     compatibility.check(**OK | {"is_secure": False, "aggregation": STACKED})
     compatibility.check(**OK | {"allow_plain_slots": True, "aggregation": PLAIN})
 

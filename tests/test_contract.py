@@ -21,7 +21,11 @@ FAST = [*itertools.product(algorithms.BY_NAME, ("mean", "secure_mean"))]
 FAST += [("fed_avg", name) for name in aggregation.BY_NAME if ("fed_avg", name) not in FAST]
 SLOW = [p for p in itertools.product(algorithms.BY_NAME, aggregation.BY_NAME) if p not in FAST]
 # What a data set of ten digits asks for.
-OWN = {"agnostic_fed_avg": ["--agnostic_fed_avg_domains=5"]}
+OWN = {
+    "agnostic_fed_avg": ["--agnostic_fed_avg_domains=5"],
+    "fed_recon": ["--fed_recon_local_layers=dense/bias"],
+    "hypcluster": ["--hypcluster_init_noise=0.1"],
+}
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,11 @@ def test_the_centralised_set_is_all_clients_one_after_another(tiny):
     np.testing.assert_array_equal(tiny.test.labels(), [1, 1, 0, 0, 0, 1])
 
 
+def test_rows_are_those_at_positions_of_the_centralised_set(tiny):
+    for split in (tiny.train, federated_data.in_client_order(tiny.train)):
+        np.testing.assert_array_equal(split.rows(np.array([5, 0, 2]))["images"][:, 0, 0], [5, 3, 4])
+
+
 def test_element_spec_is_that_of_one_example(tiny):
     assert tiny.train.element_spec["images"] == ((2, 2), np.uint8)
     assert tiny.train.element_spec["labels"] == ((), np.int32)

@@ -67,3 +67,25 @@ def test_more_clients_than_there_are_is_refused():
 def test_an_unknown_way_is_refused_with_the_choices():
     with pytest.raises(ValueError, match=r"one of \['poisson', 'round_robin', 'uniform'"):
         sampling.sample(COUNTS, 2, how="random", seed=0, round_num=1)
+
+
+def test_a_stream_takes_every_row_once_before_any_again_and_knows_no_past():
+    rounds = [sampling.stream(10, 7, seed=0, round_num=r) for r in range(1, 11)]
+    passes = np.concatenate(rounds).reshape(7, 10)
+    np.testing.assert_array_equal(np.sort(passes, 1), np.tile(np.arange(10), (7, 1)))
+    assert len({tuple(order) for order in passes}) == 7
+    np.testing.assert_array_equal(sampling.stream(10, 7, seed=0, round_num=6), rounds[5])
+    assert not np.array_equal(sampling.stream(10, 7, seed=1, round_num=6), rounds[5])
+
+
+def test_a_round_of_a_stream_may_be_longer_than_the_data():
+    first = sampling.stream(3, 8, seed=0, round_num=1)
+    assert list(np.bincount(first)) in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
+
+
+def test_a_subset_is_the_same_in_all_rounds_and_keeps_the_order():
+    names = [f"client_{i:02d}" for i in range(50)]
+    some = sampling.subset(names, 7, seed=0)
+    assert some == sampling.subset(names, 7, seed=0) == sorted(set(some)) and len(some) == 7
+    assert some != sampling.subset(names, 7, seed=1)
+    assert sampling.subset(names, 0, seed=0) == names == sampling.subset(names, 60, seed=0)

@@ -75,3 +75,12 @@ def test_a_damaged_state_is_an_error_not_a_new_start(store, tmp_path):
     store.begin(2)
     with pytest.raises(ValueError, match="damaged"):
         store.get("a")
+
+
+def test_the_newest_state_is_that_of_the_last_round_and_none_at_first(store):
+    assert store.newest("a") is None
+    put(store, 1, "a", 1.0)
+    put(store, 2, "a", 2.0)
+    assert store.newest("a")["control"][0] == 2.0 and store.newest("b") is None
+    store.take_back()
+    assert store.newest("a")["control"][0] == 1.0

@@ -16,6 +16,8 @@ def check(
     server_optimizer: str,
     attack: str = "none",
     changes_updates: bool = False,
+    eval_personalized: bool = False,
+    clients_misbehave: bool = False,
 ) -> None:
     """Refuses combinations.
 
@@ -31,6 +33,8 @@ def check(
         server_optimizer: Its name.
         attack: What some clients do.
         changes_updates: Whether attackers change what they send.
+        eval_personalized: Whether clients' own models are evaluated.
+        clients_misbehave: Whether they are away or late, drop out or attack.
 
     Raises:
         ValueError: The combination can't run as asked; says why, and what would.
@@ -54,6 +58,11 @@ def check(
                 f"it."
             )
     if runtime == "native":
+        if eval_personalized:
+            raise ValueError(
+                "--eval_personalized hands metrics out by client, which TFF's native runtime does "
+                "not; use --runtime=local."
+            )
         if needs.client_state:
             raise ValueError(
                 f"--algorithm={algorithm} keeps a state on clients, which TFF's native runtime has "
@@ -69,6 +78,11 @@ def check(
         raise ValueError(
             f"--attack_kind={attack} changes what clients send, for which {where} has no place; "
             f"use --attack_kind=label_flip, or another."
+        )
+    if needs.cohort == "pooled" and clients_misbehave:
+        raise ValueError(
+            f"--algorithm={algorithm} has all data in one place, where nobody is away or late, "
+            f"drops out or attacks; leave these flags out."
         )
     if needs.is_optimizer and server_optimizer != "sgd":
         raise ValueError(

@@ -1,5 +1,7 @@
 """Weights -> metrics on the test set, as one set and client by client."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -74,14 +76,32 @@ class Evaluator:
         if clients:
             held = self._split.counts > 0
             starts = self._split.offsets[:-1][held]
-            for name, values in per_example.items():
-                of_client = (
-                    np.add.reduceat(values.astype(np.float64), starts) / self._split.counts[held]
-                )
-                small_is_bad = name == "accuracy"
-                for key, value in spread(of_client, small_is_bad=small_is_bad).items():
-                    metrics[f"clients/{name}/{key}"] = value
+            counts = self._split.counts[held]
+            metrics |= spreads(
+                "clients",
+                {
+                    name: np.add.reduceat(values.astype(np.float64), starts) / counts
+                    for name, values in per_example.items()
+                },
+            )
         return metrics
+
+
+def spreads(prefix: str, of_clients: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How metrics are spread over clients.
+
+    Args:
+        prefix: What the names begin with.
+        of_clients: {metric: each client's, [clients]}.
+
+    Returns:
+        {prefix/metric/...: value}, see `spread`.
+    """
+    return {
+        f"{prefix}/{name}/{key}": value
+        for name, values in of_clients.items()
+        for key, value in spread(values, small_is_bad=name == "accuracy").items()
+    }
 
 
 def spread(values: np.ndarray, *, small_is_bad: bool) -> dict[str, float]:

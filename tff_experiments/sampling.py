@@ -7,9 +7,12 @@ round_robin  a fixed shuffled order, taken in turn: any two rounds with the same
 weighted     so many, without replacement, drawn one after another in proportion to their examples
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 _PURPOSE_SAMPLE, _PURPOSE_SHUFFLE = 0, 1
+_PURPOSE_SUBSET, _PURPOSE_STREAM = 6, 7  # 2 to 5 are those of `clients`.
 
 
 def uniform(counts, num_clients, rng, round_num):
@@ -77,3 +80,35 @@ def client_rng(seed: int, round_num: int, client: int) -> np.random.Generator:
     return np.random.default_rng(
         np.random.SeedSequence([seed, round_num, _PURPOSE_SHUFFLE, client])
     )
+
+
+def subset(names: Sequence[str], num: int, *, seed: int) -> list[str]:
+    """The same `num` of some names in all rounds of a run, in their order; all where `num` is 0 or
+    there are no more.
+    """
+    if not 0 < num < len(names):
+        return list(names)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0, _PURPOSE_SUBSET]))
+    return [names[i] for i in np.sort(rng.choice(len(names), num, replace=False))]
+
+
+def stream(total: int, num: int, *, seed: int, round_num: int) -> np.ndarray:
+    """A round's rows of an endless stream that goes through all rows before it takes any again.
+
+    Args:
+        total: How many rows there are.
+        num: How many a round takes.
+        seed: The run's seed.
+        round_num: The round, from 1.
+
+    Returns:
+        int64 [num]; each pass through the rows has an order of its own.
+    """
+    start = (round_num - 1) * num
+    passes = range(start // total, (start + num - 1) // total + 1)
+    orders = [
+        np.random.default_rng(np.random.SeedSequence([seed, i, _PURPOSE_STREAM])).permutation(total)
+        for i in passes
+    ]
+    first = start - passes[0] * total
+    return np.concatenate(orders)[first : first + num]

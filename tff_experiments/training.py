@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow_federated as tff
 
-from tff_experiments import checkpoints, evaluation, records, sampling
+from tff_experiments import checkpoints, evaluation, personal_evaluation, records, sampling
 from tff_experiments.clients import attacks, participation, state_store
 from tff_experiments.datasets import batching, federated_data
 from tff_experiments.runtime import client_round, clients
@@ -47,6 +47,14 @@ class Hparams:
     """
     eval_clients: bool = False
     """Also report how the test metrics are spread over clients."""
+    eval_personalized: bool = False
+    """Also evaluate clients' own models, and the global one, on their own test data."""
+    eval_personalized_clients: int = 0
+    """So many clients, the same in all rounds; 0 is all that have test data."""
+    eval_personalized_epochs: int = 1
+    """Passes over a client's training data where its own model is a fine-tuned global one."""
+    eval_personalized_learning_rate: float = 0.0
+    """Of that fine-tuning; 0 is the clients' as scheduled for the next round."""
     checkpoint_every: int = 10
     """Checkpoint after each so many rounds, and after the last; 0 is only after the last."""
 
@@ -59,9 +67,12 @@ class Hparams:
             ("max_examples_per_client", 0),
             ("seed", 0),
             ("eval_every", 0),
+            ("eval_personalized_clients", 0),
+            ("eval_personalized_epochs", 0),
+            ("eval_personalized_learning_rate", 0),
             ("checkpoint_every", 0),
         ):
-            if getattr(self, name) < least:
+            if not getattr(self, name) >= least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}.")
 
 
@@ -87,6 +98,33 @@ def check(hparams: Hparams, data: federated_data.FederatedData) -> None:
             f"--eval_clients: the test set of {data.label} is not divided into clients; leave "
             f"it out."
         )
+    if hparams.eval_personalized:
+        personal_evaluation.check(data)
+
+
+def pooled(
+    hparams: Hparams,
+    task: task_lib.Task,
+    data: federated_data.FederatedData,
+    round_num: int,
+    *,
+    num_examples: int,
+) -> list[clients.ClientInputs]:
+    """Makes one client of all data, with the next `num_examples` of them (0: as many as an average
+    cohort's clients go through, drawn uniformly).
+    """
+    counts = np.minimum(data.train.counts, hparams.max_examples_per_client or np.inf)
+    of_cohort = hparams.clients_per_round * hparams.client_epochs * counts.mean()
+    rows = sampling.stream(
+        data.train.total,
+        num_examples or max(round(of_cohort), 1),
+        seed=hparams.seed,
+        round_num=round_num,
+    )
+    batches = batching.in_order(
+        data.train.rows(rows), batch_size=hparams.batch_size, preprocess=task.preprocess
+    )
+    return [clients.ClientInputs(batches, client="all")]
 
 
 def participants(
@@ -160,8 +198,9 @@ def train(
         hparams: How long and how.
         folder: Where the run's files go; a run found there goes on.
         runtime: What runs the rounds, from a runtime's `use`.
-        world: Which clients are there, and when they report or drop out.
-        attacking: Which clients attack, and how.
+        world: Which clients are there, and when they report or drop out; nobody's business where
+            all data are one client's.
+        attacking: Which clients attack, and how; as `world`.
         on_round: Called with each round's metrics.
 
     Returns:
@@ -175,10 +214,14 @@ def train(
     first, state = checkpoints.load_latest(folder.checkpoints, process.initialize())
     folder.restart_after(first)
     states = _states(process, folder, first)
-    evaluate = evaluation.Evaluator(task, data.test)
+    evaluate = _evaluate(process, task, data, hparams, runtime)
     rounds = participants(hparams, data, world)
+    examples = getattr(process, "pooled_examples", None)
 
     def draw(round_num):
+        if examples is not None:
+            inputs = pooled(hparams, task, data, round_num, num_examples=examples)
+            return inputs, {"train/clients": 1, "train/dropouts": 0}
         inputs = cohort(hparams, task, data, round_num, rounds=rounds, attacking=attacking)
         counted = {"train/clients": len(inputs)} | rounds.round(round_num).metrics()
         if attacking.kind != "none":
@@ -215,6 +258,31 @@ def _states(process, folder: records.RunFolder, first: int) -> state_store.State
     return states
 
 
+def _evaluate(process, task, data, hparams, runtime):
+    """Makes the evaluation: (state, round_num, clients' states) -> {metric: value}."""
+    of_weights = evaluation.Evaluator(task, data.test)
+    personal = None
+    if hparams.eval_personalized:
+        personal = personal_evaluation.PersonalEvaluator(
+            process,
+            task,
+            data,
+            runtime=runtime,
+            num_clients=hparams.eval_personalized_clients,
+            epochs=hparams.eval_personalized_epochs,
+            learning_rate=hparams.eval_personalized_learning_rate,
+            batch_size=hparams.batch_size,
+            seed=hparams.seed,
+        )
+
+    def evaluate(state, round_num, states):
+        metrics = of_weights(process.get_model_weights(state), clients=hparams.eval_clients)
+        row = {f"test/{name}": value for name, value in metrics.items()}
+        return row | personal(state, round_num, states) if personal else row
+
+    return evaluate
+
+
 def _round(process, hparams, runtime, draw, evaluate, state, round_num, states):
     """A round's new state and metrics; one that is aborted keeps the state and says so."""
     clock = [time.perf_counter()]
@@ -246,9 +314,7 @@ def _round(process, hparams, runtime, draw, evaluate, state, round_num, states):
             states.take_back()
     row["seconds/next"] = lap()
     if _due(round_num, hparams.eval_every, hparams.rounds):
-        weights = process.get_model_weights(state)
-        for name, value in evaluate(weights, clients=hparams.eval_clients).items():
-            row[f"test/{name}"] = value
+        row |= evaluate(state, round_num, states)
         row["seconds/evaluation"] = lap()
     row["seconds/round"] = clock[-1] - clock[0]
     return state, row

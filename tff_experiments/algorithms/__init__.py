@@ -4,6 +4,8 @@ what it needs and allows (`ingredients.Needs`).
 
 from tff_experiments.algorithms import (
     agnostic_fed_avg,
+    centralized,
+    ditto,
     fed_adagrad,
     fed_adam,
     fed_avg,
@@ -11,9 +13,12 @@ from tff_experiments.algorithms import (
     fed_dyn,
     fed_nova,
     fed_prox,
+    fed_recon,
     fed_sgd,
     fed_yogi,
+    hypcluster,
     k_means,
+    local_only,
     mime,
     mime_lite,
     q_ffl,
@@ -22,6 +27,8 @@ from tff_experiments.algorithms import (
 
 BY_NAME = {
     "agnostic_fed_avg": agnostic_fed_avg,
+    "centralized": centralized,
+    "ditto": ditto,
     "fed_adagrad": fed_adagrad,
     "fed_adam": fed_adam,
     "fed_avg": fed_avg,
@@ -29,9 +36,12 @@ BY_NAME = {
     "fed_dyn": fed_dyn,
     "fed_nova": fed_nova,
     "fed_prox": fed_prox,
+    "fed_recon": fed_recon,
     "fed_sgd": fed_sgd,
     "fed_yogi": fed_yogi,
+    "hypcluster": hypcluster,
     "k_means": k_means,
+    "local_only": local_only,
     "mime": mime,
     "mime_lite": mime_lite,
     "q_ffl": q_ffl,

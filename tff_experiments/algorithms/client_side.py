@@ -24,12 +24,21 @@ def client_type(
     extras = collections.OrderedDict(rules.extras)
     if ingredients.attacked:
         extras[ATTACK] = np.float32
+    return with_extras(data_type, extras, client_state)
+
+
+def with_extras(data_type: tff.SequenceType, extras: dict, client_state) -> tff.Type:
+    """<data, extras>, a state that clients keep (not None) among the extras; without any, the data
+    alone.
+    """
+    extras = collections.OrderedDict(extras)
     if client_state is not None:
         spec = lambda array: tf.TensorSpec(array.shape, array.dtype)
         extras["state"] = tff.types.tensorflow_to_type(tf.nest.map_structure(spec, client_state))
     if not extras:
         return data_type
-    return tff.to_type(collections.OrderedDict(data=data_type, extras=extras))
+    # Containers: without, what is inside of them reaches the work without its own.
+    return tff.types.to_type(collections.OrderedDict(data=data_type, extras=extras))
 
 
 def build_work(
@@ -48,9 +57,9 @@ def build_work(
 
         @tf.function
         def run(received, value):
-            client = _unpack(value)
+            client = unpack(value)
             result = rules.client_update(model, rules_lib.Received(*received), client)
-            finite = server_step.all_finite((_pairs(result), _values(result)))
+            finite = server_step.all_finite((_pairs(result), _values(result), result.state))
             if tf.logical_not(finite):
                 model.reset_metrics()
             factor = client.extras.get(ATTACK)
@@ -74,7 +83,8 @@ def build_work(
     return work
 
 
-def _unpack(value) -> rules_lib.Client:
+def unpack(value) -> rules_lib.Client:
+    """The client of a value of `client_type`."""
     if not isinstance(value, dict) or set(value) != {"data", "extras"}:
         return rules_lib.Client(value)
     extras = dict(value["extras"])
@@ -102,3 +112,14 @@ def _bounded(total: rules_lib.Total, finite):
     largest = tf.cast(total.largest, total.value.dtype)
     clipped = tf.clip_by_value(total.value, tf.zeros_like(largest), largest)
     return tf.where(finite, clipped, tf.zeros_like(clipped))
+
+
+def keep(values):
+    """Lets what is the clients' own stand in a process though nobody gets it; gives 0."""
+    zero = tff.tensorflow.computation(lambda: 0)
+    ignore = tff.tensorflow.computation(
+        lambda total, value: total, np.int32, values.type_signature.member
+    )
+    merge = tff.tensorflow.computation(lambda a, b: a, np.int32, np.int32)
+    report = tff.tensorflow.computation(lambda total: total, np.int32)
+    return tff.federated_aggregate(values, zero(), ignore, merge, report)

@@ -13,26 +13,36 @@ that is not finite leaves the server as it was.
 """
 
 import collections
+import functools
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_experiments.algorithms import client_side, server_step
+from tff_experiments.algorithms import client_side, personalization, server_step
 from tff_experiments.algorithms import ingredients as ingredients_lib
 from tff_experiments.algorithms import rules as rules_lib
 
 
 class Process(tff.templates.IterativeProcess):
-    """`next(state, clients) -> (state, metrics)`."""
+    """`next(state, clients) -> (state, metrics)`.
 
-    def __init__(self, initialize, next_fn, *, client_state: Any, evaluated):
-        """Takes the computations, a client's first state (None if clients keep none), and what
-        takes the weights to evaluate out of a state.
+    `pooled_examples` is None where rounds have sampled clients. Where all data are one client's it
+    is how many of its examples a round uses, 0 for as many as a cohort has on average.
+    """
+
+    def __init__(
+        self, initialize, next_fn, *, client_state: Any, evaluated, build_personal_evaluation
+    ):
+        """Takes the computations, a client's first state (None if clients keep none), what takes
+        the weights to evaluate out of a state, and what builds the evaluation of personal models
+        (see `personalization.build`).
         """
         super().__init__(initialize, next_fn, next_is_multi_arg=True)
         self.client_state, self.get_model_weights = client_state, evaluated
+        self.build_personal_evaluation = build_personal_evaluation
+        self.pooled_examples: int | None = None
 
 
 def build(ingredients: ingredients_lib.Ingredients, rules: rules_lib.Rules) -> Process:
@@ -86,7 +96,9 @@ def build(ingredients: ingredients_lib.Ingredients, rules: rules_lib.Rules) -> P
             state.finalizer,
             _together({name: output.result for name, output in outputs.items()}),
             _totals(result, largest, ingredients.secure),
-            _keep(result["state"]) if rules.client_state else tff.federated_value(0, tff.SERVER),
+            client_side.keep(result["state"])
+            if rules.client_state
+            else tff.federated_value(0, tff.SERVER),
         )
         types = [value.type_signature.member for value in change]
         new = tff.federated_map(tff.tensorflow.computation(update, *types), change)
@@ -112,7 +124,21 @@ def build(ingredients: ingredients_lib.Ingredients, rules: rules_lib.Rules) -> P
             ),
         )
 
-    return Process(initialize, next_fn, client_state=client_state, evaluated=rules.evaluated)
+    return Process(
+        initialize,
+        next_fn,
+        client_state=client_state,
+        evaluated=rules.evaluated,
+        build_personal_evaluation=functools.partial(
+            personalization.build,
+            ingredients,
+            rules,
+            prepare=_prepare(ingredients, rules),
+            begun_type=first_type,
+            data_type=data_type,
+            client_state=client_state,
+        ),
+    )
 
 
 def _of_model(ingredients):
@@ -133,11 +159,13 @@ def _first(ingredients, rules):
         model = ingredients.model_fn()
         weights = rules_lib.Weights.from_model(model)
         weights = tf.nest.map_structure(tf.convert_to_tensor, weights)
-        specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, weights.trainable)
+        algorithm = rules.server_state(weights)
+        optimized = rules.optimized(weights, algorithm)
+        specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, optimized)
         return collections.OrderedDict(
             weights=weights,
             round_num=0,
-            algorithm=rules.server_state(weights),
+            algorithm=algorithm,
             finalizer=ingredients.server_optimizer.initialize(specs),
         )
 
@@ -149,7 +177,7 @@ def _prepare(ingredients, rules):
         hparams = server_step.scheduled(
             ingredients.client_optimizer, ingredients.client_schedule, round_num + 1
         )
-        return rules_lib.Received(weights, hparams, rules.broadcast(weights, algorithm))
+        return rules_lib.Received(rules.sent(weights), hparams, rules.broadcast(weights, algorithm))
 
     return prepare
 
@@ -182,14 +210,3 @@ def _totals(result, largest, secure: bool):
         else:
             sums[name] = tff.aggregators.secure_quantized_sum(value, 0.0, float(bound))
     return _together(sums)
-
-
-def _keep(states):
-    """Lets the clients' states stand in the process though nobody gets them; gives 0."""
-    zero = tff.tensorflow.computation(lambda: 0)
-    ignore = tff.tensorflow.computation(
-        lambda total, state: total, np.int32, states.type_signature.member
-    )
-    merge = tff.tensorflow.computation(lambda a, b: a, np.int32, np.int32)
-    report = tff.tensorflow.computation(lambda total: total, np.int32)
-    return tff.federated_aggregate(states, zero(), ignore, merge, report)

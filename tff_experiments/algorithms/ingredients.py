@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -36,6 +37,10 @@ class Ingredients:
         clients_per_round: As many as a round has, or is expected to have.
         num_classes: Of the labels, which are 0 .. num_classes - 1.
         per_example_loss: (labels [b], outputs [b, ...]) -> float32 [b].
+        client_epochs: Passes over a client's examples that its data make.
+        seed: The run's.
+        weights_of_seed: seed -> first trainable weights of the model under it, numpy; None where
+            the model is the same for all seeds.
     """
 
     model_fn: Callable[[], tff.learning.models.VariableModel]
@@ -51,6 +56,9 @@ class Ingredients:
     clients_per_round: int = 1
     num_classes: int = 1
     per_example_loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+    client_epochs: int = 1
+    seed: int = 0
+    weights_of_seed: Callable[[int], list[np.ndarray]] | None = None
 
 
 def hparams_of(optimizer: tff.learning.optimizers.Optimizer) -> dict[str, float]:
@@ -100,6 +108,8 @@ class Needs:
         is_optimizer: It is the server's optimizer itself; the server's must be SGD.
         cohort: "sampled" clients of the same round; "pooled", their data as one client's; or
             "buffered", those whose updates arrived, each from the model of an earlier round.
+        personal: What it gives are models of clients; what the plain evaluation says of its global
+            one is in its module's docstring.
     """
 
     client_state: bool = False
@@ -107,3 +117,4 @@ class Needs:
     supports_attacks: bool = True
     is_optimizer: bool = False
     cohort: str = "sampled"
+    personal: bool = False

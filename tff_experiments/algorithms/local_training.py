@@ -109,6 +109,12 @@ def full_gradient(
     return tf.nest.pack_sequence_as(variables.trainable, mean), examples
 
 
+def values(model: tff.learning.models.VariableModel) -> tff.learning.models.ModelWeights:
+    """What the model's variables hold, as tensors."""
+    variables = tff.learning.models.ModelWeights.from_model(model)
+    return tf.nest.map_structure(tf.convert_to_tensor, variables)
+
+
 def mean_loss(
     model: tff.learning.models.VariableModel,
     weights: tff.learning.models.ModelWeights,

@@ -14,7 +14,7 @@ Weights = tff.learning.models.ModelWeights
 class Received(NamedTuple):
     """What a client gets from the server."""
 
-    weights: Weights
+    weights: Any  # What `Rules.sent` gives of the weights.
     hparams: Any  # Of the client optimizer, its learning rate as scheduled.
     server: Any  # What the algorithm adds; () if nothing.
 
@@ -79,7 +79,11 @@ class Rules:
         client_state: weights, as `tf.TensorSpec`s -> a client's first state, numpy; None where
             clients keep none.
         extras: What clients get beside data and state: {name: numpy scalar type}.
+        sent: weights -> what of them clients get; all, if not said otherwise.
+        optimized: (weights, algorithm's state) -> what the server optimizer's steps change.
         evaluated: state -> the weights to evaluate.
+        personalize: (model, Received, Client) -> a client's own weights, from its training data and
+            its state, see `personalization`; None fine-tunes the weights.
     """
 
     client_update: Callable[..., ClientResult]
@@ -88,7 +92,10 @@ class Rules:
     broadcast: Callable[[Weights, Any], Any] = lambda weights, state: ()
     client_state: Callable[[Weights], Any] | None = None
     extras: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    sent: Callable[[Weights], Any] = lambda weights: weights
+    optimized: Callable[[Weights, Any], Any] = lambda weights, state: weights.trainable
     evaluated: Callable[[State], Weights] = lambda state: state.global_model_weights
+    personalize: Callable[..., Weights] | None = None
 
 
 def zeros(specs: Any) -> Any:

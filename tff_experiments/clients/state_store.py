@@ -30,7 +30,7 @@ class StateStore:
             folder: Where the states are; it is made when the first is written.
             first: The state of a client that has not taken part yet, nested.
         """
-        self._folder, self._first, self._round_num = folder, first, 0
+        self._folder, self.first, self._round_num = folder, first, 0
         self._of_round: list[pathlib.Path] = []
         self._unsynced: list[pathlib.Path] = []
 
@@ -47,13 +47,18 @@ class StateStore:
     def get(self, client: str) -> Any:
         """A client's state before the round, nested; raises ValueError if its file is damaged."""
         found = [path for path in self._of(client) if _round_of(path) < self._round_num]
-        return checkpoints.read(found[-1], self._first) if found else self._first
+        return checkpoints.read(found[-1], self.first) if found else self.first
+
+    def newest(self, client: str) -> Any | None:
+        """A client's state after the last round, None if it never took part; raises as `get`."""
+        found = self._of(client)
+        return checkpoints.read(found[-1], self.first) if found else None
 
     def put(self, client: str, leaves: Sequence[np.ndarray]) -> None:
         """Takes a client's new state, flat; raises OSError."""
         path = self._folder / _name(client) / f"round_{self._round_num:08d}{SUFFIX}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoints.write(path, tree.unflatten_as(self._first, list(leaves)), sync=False)
+        checkpoints.write(path, tree.unflatten_as(self.first, list(leaves)), sync=False)
         self._of_round.append(path)
         self._unsynced.append(path)
 

@@ -84,6 +84,11 @@ class ClientExamples:
         """The examples of all clients, client after client."""
         return self._take(slice(0, self.total))
 
+    def rows(self, positions: np.ndarray) -> dict[str, np.ndarray]:
+        """Some examples by their positions in `all()`."""
+        index = positions if self.order is None else self.order[positions]
+        return {name: column[index] for name, column in self.columns.items()}
+
     def labels(self) -> np.ndarray:
         """The labels of all clients, client after client."""
         return self.columns["labels"] if self.order is None else self.columns["labels"][self.order]

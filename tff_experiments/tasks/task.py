@@ -8,6 +8,7 @@ from them.
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -46,6 +47,11 @@ class Task:
         model = tf.keras.Sequential(self.build_layers())
         model.build(self.batch_spec[0].shape)
         return model
+
+    def weights_of_seed(self, seed: int) -> list[np.ndarray]:
+        """The first trainable weights that another seed gives."""
+        model = dataclasses.replace(self, seed=seed).keras_model()
+        return [variable.numpy() for variable in model.trainable_variables]
 
     def model_fn(self) -> tff.learning.models.VariableModel:
         """Makes the model as TFF takes it."""
