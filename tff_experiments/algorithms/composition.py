@@ -27,12 +27,19 @@ from tff_experiments.algorithms import rules as rules_lib
 class Process(tff.templates.IterativeProcess):
     """`next(state, clients) -> (state, metrics)`."""
 
-    def __init__(self, initialize, next_fn, *, client_state: Any, evaluated):
-        """Takes the computations, a client's first state (None if clients keep none), and what
-        takes the weights to evaluate out of a state.
+    def __init__(self, initialize, next_fn, rules: rules_lib.Rules, *, client_state: Any, received):
+        """Takes the computations, the algorithm, a client's first state (None if clients keep
+        none), and the type of what the server broadcasts.
         """
         super().__init__(initialize, next_fn, next_is_multi_arg=True)
-        self.client_state, self.get_model_weights = client_state, evaluated
+        self.client_state, self.get_model_weights = client_state, rules.evaluated
+        self.buffer, self.downloaded = rules.buffer, tff.to_type(rules.downloaded(received))
+        self._passed = rules.passed
+
+    def passed(self, state: rules_lib.State) -> rules_lib.State:
+        """The state after a round that was aborted."""
+        algorithm = self._passed(state.global_model_weights, state.algorithm)
+        return state._replace(algorithm=tf.nest.map_structure(np.asarray, algorithm))
 
 
 def build(ingredients: ingredients_lib.Ingredients, rules: rules_lib.Rules) -> Process:
@@ -112,7 +119,8 @@ def build(ingredients: ingredients_lib.Ingredients, rules: rules_lib.Rules) -> P
             ),
         )
 
-    return Process(initialize, next_fn, client_state=client_state, evaluated=rules.evaluated)
+    received = prepare.type_signature.result
+    return Process(initialize, next_fn, rules, client_state=client_state, received=received)
 
 
 def _of_model(ingredients):

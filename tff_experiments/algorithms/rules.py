@@ -59,6 +59,15 @@ class State(NamedTuple):
     finalizer: Any  # Of the server optimizer.
 
 
+class Buffer(NamedTuple):
+    """How a buffered server is filled, see `clients.buffered`; clients get `extras["version"]`, how
+    many steps ago the server's model was theirs.
+    """
+
+    concurrency: int  # Clients in training at any time.
+    max_staleness: int  # Older updates are not counted.
+
+
 def apply_delta(step, weights: Weights, state: Any, means, totals):
     """Takes the mean of the part "delta" as the server's gradient."""
     del totals
@@ -80,6 +89,10 @@ class Rules:
             clients keep none.
         extras: What clients get beside data and state: {name: numpy scalar type}.
         evaluated: state -> the weights to evaluate.
+        buffer: For an algorithm whose rounds are those of a buffered server.
+        downloaded: type of `Received` -> what of it one client downloads.
+        passed: (weights, algorithm's state) -> the algorithm's state after a round that changed
+            nothing, since it was aborted or a mean was not finite.
     """
 
     client_update: Callable[..., ClientResult]
@@ -89,6 +102,9 @@ class Rules:
     client_state: Callable[[Weights], Any] | None = None
     extras: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     evaluated: Callable[[State], Weights] = lambda state: state.global_model_weights
+    buffer: Buffer | None = None
+    downloaded: Callable[[Any], Any] = lambda received: received
+    passed: Callable[[Weights, Any], Any] = lambda weights, state: state
 
 
 def zeros(specs: Any) -> Any:
