@@ -209,7 +209,7 @@ def test_what_does_not_go_together_is_refused(how, world, said):
 
 def test_a_trace_of_other_clients_is_refused_before_the_first_round(tmp_path):
     one = delays.Hparams(model="trace", trace=trace(tmp_path, "c0,1\n", "delays.csv"))
-    with pytest.raises(ValueError, match="delays.csv has no line of client 'c1'"):
+    with pytest.raises(ValueError, match=r"delays\.csv has no line of client 'c1'"):
         of_world(delay=one)
     path = trace(tmp_path, "x,1,2\n", "there.csv")
     with pytest.raises(ValueError, match="no line of any client; they have names like 'c0'"):
