@@ -147,11 +147,13 @@ def build_process(task, data, hparams: training.Hparams):
 
 
 def build_secure_sum(clients_per_round: int):
-    """Makes the secure sum from the flags; raises ValueError where it can't serve the cohort."""
+    """Makes the secure sum from the flags; raises ValueError where it can't serve the clients that
+    are asked where so many are needed.
+    """
     protocol = secure_sum.BY_NAME[FLAGS.secure_sum].build(
         hparams_flags.read_plugin(secure_sum.BY_NAME, FLAGS.secure_sum)
     )
-    protocol.check(clients_per_round)
+    protocol.check(hparams_flags.read(participation.Hparams).selected(clients_per_round))
     return protocol
 
 
@@ -258,7 +260,7 @@ def run(result_flags: list[str]) -> None:
     process = build_process(task, data, hparams)
     runtime_hparams = hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime)
     world = read_world()
-    training.participants(hparams, data, world).round(1)
+    training.participants(hparams, data, world, process).round(1)
     use = runtime.BY_NAME[FLAGS.runtime].use
     with use(runtime_hparams, quiet=QUIET, secure_sum=protocol) as running:
         running.check(process)

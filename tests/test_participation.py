@@ -142,7 +142,8 @@ def test_a_deadline_closes_a_round_with_those_who_came(tmp_path):
 
 def test_the_share_is_rounded_up_and_not_by_floats():
     selection = participation.Hparams(overselect=0.1)
-    found = of_world(10, ids=[str(i) for i in range(50)], counts=np.ones(50), selection=selection)
+    world = {"selection": selection, "delay": delays.Hparams(model="lognormal")}
+    found = of_world(10, ids=[str(i) for i in range(50)], counts=np.ones(50), **world)
     assert len(found.round(1).clients) == 11
 
 
@@ -197,11 +198,22 @@ def test_when_few_are_there_all_of_them_are_asked_and_none_is_waited_for(tmp_pat
     [
         ("poisson", {"selection": participation.Hparams(overselect=0.3)}, "use uniform"),
         ("round_robin", {"available": availability.Hparams(model="sine")}, "separation"),
+        ("uniform", {"selection": participation.Hparams(overselect=0.3)}, "nobody is late"),
+        ("uniform", {"selection": participation.Hparams(round_deadline_s=9)}, "no time passes"),
     ],
 )
 def test_what_does_not_go_together_is_refused(how, world, said):
     with pytest.raises(ValueError, match=said):
         of_world(how=how, **world)
+
+
+def test_a_trace_of_other_clients_is_refused_before_the_first_round(tmp_path):
+    one = delays.Hparams(model="trace", trace=trace(tmp_path, "c0,1\n", "delays.csv"))
+    with pytest.raises(ValueError, match=r"delays\.csv has no line of client 'c1'"):
+        of_world(delay=one)
+    path = trace(tmp_path, "x,1,2\n", "there.csv")
+    with pytest.raises(ValueError, match="no line of any client; they have names like 'c0'"):
+        of_world(available=availability.Hparams(model="trace", trace=path))
 
 
 @pytest.mark.parametrize(

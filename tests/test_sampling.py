@@ -59,6 +59,14 @@ def test_round_robin_keeps_the_minimum_separation_and_leaves_nobody_out(num_clie
     assert min(gaps) == 20 // num_clients and len(last) == 20
 
 
+def test_a_round_may_have_several_draws_that_are_of_their_own():
+    take = lambda **draw: sampling.sample(COUNTS, 5, how="uniform", seed=0, round_num=3, **draw)
+    first, second, again = take(), take(draw=1), take(draw=1)
+    np.testing.assert_array_equal(first, draw("uniform", 3)[2])
+    np.testing.assert_array_equal(second, again)
+    assert not np.array_equal(first, second)
+
+
 def test_more_clients_than_there_are_is_refused():
     with pytest.raises(ValueError, match=r"clients_per_round must be in 1 .. 20, .* got 21"):
         sampling.sample(COUNTS, 21, how="uniform", seed=0, round_num=1)

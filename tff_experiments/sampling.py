@@ -44,7 +44,7 @@ BY_NAME = {"uniform": uniform, "poisson": poisson, "round_robin": round_robin, "
 
 
 def sample(
-    counts: np.ndarray, num_clients: int, *, how: str, seed: int, round_num: int
+    counts: np.ndarray, num_clients: int, *, how: str, seed: int, round_num: int, draw: int = 0
 ) -> np.ndarray:
     """Draws a round's clients.
 
@@ -54,6 +54,7 @@ def sample(
         how: A key of `BY_NAME`.
         seed: The run's seed.
         round_num: The round, from 1.
+        draw: Which of the round's draws it is, where it has several.
 
     Returns:
         Positions of the clients, int64 [cohort].
@@ -69,9 +70,8 @@ def sample(
             f"data, got {num_clients}."
         )
     shared = how == "round_robin"
-    rng = np.random.default_rng(
-        np.random.SeedSequence([seed, 0 if shared else round_num, _PURPOSE_SAMPLE])
-    )
+    entropy = [seed, 0 if shared else round_num, _PURPOSE_SAMPLE, *([draw] if draw else [])]
+    rng = np.random.default_rng(np.random.SeedSequence(entropy))
     return BY_NAME[how](np.asarray(counts), num_clients, rng, round_num).astype(np.int64)
 
 

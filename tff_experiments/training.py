@@ -5,6 +5,7 @@ number, so that a run that was killed goes on as if it had not been.
 """
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_experiments import checkpoints, evaluation, personal_evaluation, records, sampling
-from tff_experiments.clients import attacks, participation, state_store
+from tff_experiments.clients import attacks, buffered, participation, state_store
 from tff_experiments.datasets import batching, federated_data
 from tff_experiments.runtime import client_round, clients
 from tff_experiments.secure_sum import stages
@@ -128,11 +129,18 @@ def pooled(
 
 
 def participants(
-    hparams: Hparams, data: federated_data.FederatedData, world: participation.World
+    hparams: Hparams,
+    data: federated_data.FederatedData,
+    world: participation.World,
+    process: Any = None,
 ) -> participation.Participation:
-    """The rounds' clients; raises ValueError where the flags do not go together."""
+    """The rounds' clients, those of a buffered server where `process` has one; raises ValueError
+    where the flags do not go together.
+    """
     counts = data.train.counts
-    return participation.Participation(
+    buffer = getattr(process, "buffer", None)
+    make = functools.partial(buffered.Buffered, **buffer._asdict()) if buffer else None
+    return (make or participation.Participation)(
         world,
         data.train.client_ids,
         counts,
@@ -156,7 +164,7 @@ def cohort(
     """Draws a round's clients, who drops out or attacks, and the order of their examples."""
     taken = (rounds or participants(hparams, data, WELL_BEHAVED)).round(round_num)
     inputs = []
-    for client, drops in zip(taken.clients, taken.drops, strict=True):
+    for i, (client, drops) in enumerate(zip(taken.clients, taken.drops, strict=True)):
         name = data.train.client_ids[client]
         examples = data.train.examples(name)
         attacker = attacks.attacks(attacking, str(name), seed=hparams.seed)
@@ -170,9 +178,9 @@ def cohort(
             preprocess=task.preprocess,
             rng=sampling.client_rng(hparams.seed, round_num, int(client)),
         )
-        extras = {}
+        extras = {} if taken.staleness is None else {"version": np.int32(taken.staleness[i])}
         if attacking.changes_updates:
-            extras = {"attack": attacks.factor(attacking, attacker)}
+            extras["attack"] = attacks.factor(attacking, attacker)
         inputs.append(clients.ClientInputs(batches, extras or (), str(name), drops))
     return inputs
 
@@ -215,7 +223,7 @@ def train(
     folder.restart_after(first)
     states = _states(process, folder, first)
     evaluate = _evaluate(process, task, data, hparams, runtime)
-    rounds = participants(hparams, data, world)
+    rounds = participants(hparams, data, world, process)
     examples = getattr(process, "pooled_examples", None)
 
     def draw(round_num):
@@ -310,6 +318,8 @@ def _round(process, hparams, runtime, draw, evaluate, state, round_num, states):
         row |= _train_metrics(output.metrics, sent) | measured
     except stages.AbortedError as error:
         row |= {"train/aborted": 1, **error.metrics}
+        if hasattr(process, "passed"):
+            state = process.passed(state)
         if states is not None:
             states.take_back()
     row["seconds/next"] = lap()

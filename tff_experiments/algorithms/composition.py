@@ -33,16 +33,30 @@ class Process(tff.templates.IterativeProcess):
     """
 
     def __init__(
-        self, initialize, next_fn, *, client_state: Any, evaluated, build_personal_evaluation
+        self,
+        initialize,
+        next_fn,
+        rules: rules_lib.Rules,
+        *,
+        client_state: Any,
+        received: Any,
+        build_personal_evaluation,
     ):
-        """Takes the computations, a client's first state (None if clients keep none), what takes
-        the weights to evaluate out of a state, and what builds the evaluation of personal models
-        (see `personalization.build`).
+        """Takes the computations, the algorithm, a client's first state (None if clients keep
+        none), the type of what the server broadcasts, and what builds the evaluation of personal
+        models (see `personalization.build`).
         """
         super().__init__(initialize, next_fn, next_is_multi_arg=True)
-        self.client_state, self.get_model_weights = client_state, evaluated
+        self.client_state, self.get_model_weights = client_state, rules.evaluated
+        self.buffer, self.downloaded = rules.buffer, tff.to_type(rules.downloaded(received))
         self.build_personal_evaluation = build_personal_evaluation
         self.pooled_examples: int | None = None
+        self._passed = rules.passed
+
+    def passed(self, state: rules_lib.State) -> rules_lib.State:
+        """The state after a round that was aborted."""
+        algorithm = self._passed(state.global_model_weights, state.algorithm)
+        return state._replace(algorithm=tf.nest.map_structure(np.asarray, algorithm))
 
 
 def build(ingredients: ingredients_lib.Ingredients, rules: rules_lib.Rules) -> Process:
@@ -127,8 +141,9 @@ def build(ingredients: ingredients_lib.Ingredients, rules: rules_lib.Rules) -> P
     return Process(
         initialize,
         next_fn,
+        rules,
         client_state=client_state,
-        evaluated=rules.evaluated,
+        received=prepare.type_signature.result,
         build_personal_evaluation=functools.partial(
             personalization.build,
             ingredients,

@@ -59,6 +59,15 @@ class State(NamedTuple):
     finalizer: Any  # Of the server optimizer.
 
 
+class Buffer(NamedTuple):
+    """How a buffered server is filled, see `clients.buffered`; clients get `extras["version"]`, how
+    many steps ago the server's model was theirs.
+    """
+
+    concurrency: int  # Clients in training at any time.
+    max_staleness: int  # Older updates are not counted.
+
+
 def apply_delta(step, weights: Weights, state: Any, means, totals):
     """Takes the mean of the part "delta" as the server's gradient."""
     del totals
@@ -84,6 +93,10 @@ class Rules:
         evaluated: state -> the weights to evaluate.
         personalize: (model, Received, Client) -> a client's own weights, from its training data and
             its state, see `personalization`; None fine-tunes the weights.
+        buffer: For an algorithm whose rounds are those of a buffered server.
+        downloaded: type of `Received` -> what of it one client downloads.
+        passed: (weights, algorithm's state) -> the algorithm's state after a round that changed
+            nothing, since it was aborted or a mean was not finite.
     """
 
     client_update: Callable[..., ClientResult]
@@ -96,6 +109,9 @@ class Rules:
     optimized: Callable[[Weights, Any], Any] = lambda weights, state: weights.trainable
     evaluated: Callable[[State], Weights] = lambda state: state.global_model_weights
     personalize: Callable[..., Weights] | None = None
+    buffer: Buffer | None = None
+    downloaded: Callable[[Any], Any] = lambda received: received
+    passed: Callable[[Weights, Any], Any] = lambda weights, state: state
 
 
 def zeros(specs: Any) -> Any:

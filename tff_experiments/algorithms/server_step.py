@@ -49,13 +49,14 @@ def build(optimizer: tff.learning.optimizers.Optimizer, schedule, rules: rules_l
             step, weights, algorithm, means, totals
         )
         rejected = tf.logical_not(all_finite((means, totals)))
+        passed = rules.passed(weights, algorithm)
         choose = lambda new, old: tf.nest.map_structure(
             lambda n, o: tf.where(rejected, o, n), new, old
         )
         return collections.OrderedDict(
             weights=choose(new_weights, weights),
             round_num=round_num + 1 + nothing,
-            algorithm=choose(new_algorithm, algorithm),
+            algorithm=choose(new_algorithm, passed),
             finalizer=choose(step.state, finalizer),
             metrics=collections.OrderedDict(
                 update_non_finite=tf.cast(rejected, tf.int32), **(measured[0] if measured else {})

@@ -80,6 +80,15 @@ def available(
     return np.flatnonzero(rng.random(len(client_ids)) < share)
 
 
+def check(hparams: Hparams, client_ids: Sequence[str]) -> None:
+    """Raises ValueError where the trace can't be read, or knows none of the clients."""
+    if hparams.model == "trace" and not _intervals(hparams.trace)[0].keys() & set(client_ids):
+        raise ValueError(
+            f"--availability_trace={hparams.trace} has no line of any client; they have names like "
+            f"{client_ids[0]!r}."
+        )
+
+
 def phases(num_clients: int, *, seed: int) -> np.ndarray:
     """The clients' time zones, in periods, float64 [num_clients] in [0, 1)."""
     return np.random.default_rng(np.random.SeedSequence([seed, 0, _PURPOSE])).random(num_clients)

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -67,14 +68,26 @@ def seconds(hparams: Hparams, client: str, *, examples: int, seed: int, round_nu
     if hparams.model == "none":
         return 0.0
     if hparams.model == "trace":
-        lines = _lines(hparams.trace)
-        found = lines.get(client) or lines.get("")
-        if found is None:
-            raise ValueError(f"--delay_trace={hparams.trace} has no line of client {client!r}.")
+        found = _of_client(hparams.trace, client)
         return found[int(_rng(seed, client, round_num).integers(len(found)))]
     own, of_round = (_rng(seed, client, r).standard_normal() for r in (0, round_num))
     factor = math.exp(hparams.client_sigma * own + hparams.round_sigma * of_round)
     return factor * (hparams.median_s + hparams.per_example_s * examples)
+
+
+def check(hparams: Hparams, client_ids: Sequence[str]) -> None:
+    """Raises ValueError where the trace can't be read, or lacks one of the clients."""
+    if hparams.model == "trace":
+        for client in client_ids:
+            _of_client(hparams.trace, str(client))
+
+
+def _of_client(path: str, client: str) -> list[float]:
+    lines = _lines(path)
+    found = lines.get(client) or lines.get("")
+    if found is None:
+        raise ValueError(f"--delay_trace={path} has no line of client {client!r}.")
+    return found
 
 
 def _rng(seed: int, client: str, round_num: int) -> np.random.Generator:

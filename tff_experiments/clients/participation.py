@@ -44,6 +44,10 @@ class Hparams:
         if not 0 <= self.round_deadline_s < math.inf:
             raise ValueError(f"round_deadline_s must be >= 0, got {self.round_deadline_s}.")
 
+    def selected(self, num_clients: int) -> int:
+        """How many clients are asked where `num_clients` are needed."""
+        return math.ceil(round((1 + self.overselect) * num_clients, 9))
+
 
 @dataclasses.dataclass(frozen=True)
 class World:
@@ -70,13 +74,23 @@ class Round(NamedTuple):
     start_s: float  # Simulated seconds since the run's start.
     seconds: float
     has_clock: bool  # Whether time means anything.
+    # Of buffered rounds (`buffered`): how many steps behind each client's model is, how many
+    # updates were too stale to count, and how many clients dropped out before they uploaded.
+    staleness: tuple[int, ...] | None = None
+    too_stale: int = 0
+    lost: int = 0
 
     def metrics(self) -> dict[str, float]:
         """Who dropped out or was late, and the simulated time where there is one."""
-        dropped = sum(map(bool, self.drops)) - self.stragglers
+        dropped = sum(map(bool, self.drops)) - self.stragglers + self.lost
         counted: dict[str, float] = {"train/dropouts": dropped}
-        if self.has_clock:
+        if self.staleness is not None:
+            counted["train/staleness_mean"] = float(np.mean(self.staleness or [0]))
+            counted["train/staleness_max"] = max(self.staleness, default=0)
+            counted["train/too_stale"] = self.too_stale
+        elif self.has_clock:
             counted["train/stragglers"] = self.stragglers
+        if self.has_clock:
             counted["train/available"] = self.available
             counted["time/round_s"] = self.seconds
             counted["time/total_s"] = self.start_s + self.seconds
@@ -109,7 +123,7 @@ class Participation:
             seed: The run's seed.
 
         Raises:
-            ValueError: The flags do not go together.
+            ValueError: The flags do not go together, or a trace is not of these clients.
         """
         if how in ("poisson", "round_robin"):
             if world.selection.overselect:
@@ -122,7 +136,15 @@ class Participation:
                     "--client_sampling=round_robin promises a separation that clients who are "
                     "away can't keep; use --availability_model=always, or uniform."
                 )
-        self._world, self._ids, self._counts = world, client_ids, counts
+        if world.selection.overselect and world.delay.model == "none":
+            raise ValueError("--overselect: nobody is late without a --delay_model; choose one.")
+        if world.selection.round_deadline_s and not world.has_clock:
+            raise ValueError(
+                "--round_deadline_s: no time passes without a --delay_model; choose one."
+            )
+        delays.check(world.delay, client_ids)
+        availability.check(world.available, client_ids)
+        self._world, self._ids, self._counts = world, client_ids, np.asarray(counts)
         self._n, self._how, self._examples, self._seed = num_clients, how, examples, seed
         self._rounds: list[Round] = []
 
@@ -137,22 +159,15 @@ class Participation:
         return self._rounds[round_num - 1]
 
     def _work_out(self, round_num: int, start_s: float) -> Round:
-        world, at = self._world, {"seed": self._seed, "round_num": round_num}
-        there = availability.available(world.available, self._ids, time_s=start_s, **at)
-        wanted = math.ceil(round((1 + world.selection.overselect) * self._n, 9))
+        world, there = self._world, self._there(start_s, round_num)
+        wanted = world.selection.selected(self._n)
         drawn = np.zeros(0, np.int64)
         if len(there):
             # Who is few is asked whole.
             num = min(wanted, len(there)) if world.has_clock or wanted > self._n else wanted
-            drawn = there[sampling.sample(self._counts[there], num, how=self._how, **at)]
-        names = [self._ids[client] for client in drawn]
-        drops = [dropouts.draw(world.dropping, str(name), **at) for name in names]
-        times = np.array(
-            [
-                delays.seconds(world.delay, str(name), examples=int(self._examples[c]), **at)
-                for name, c in zip(names, drawn, strict=True)
-            ]
-        )
+            drawn = self._draw(there, num, round_num)
+        drops = [self._drops(client, round_num) for client in drawn]
+        times = np.array([self._takes_s(client, round_num) for client in drawn])
         late, seconds = self._close(drops, times)
         if not len(drawn):
             seconds = world.selection.round_deadline_s or IDLE_S * world.has_clock
@@ -160,6 +175,24 @@ class Participation:
         return Round(
             drawn, tuple(final), int(sum(late)), len(there), start_s, seconds, world.has_clock
         )
+
+    def _there(self, time_s: float, round_num: int) -> np.ndarray:
+        """Who can be asked, positions in the data."""
+        at = {"seed": self._seed, "round_num": round_num}
+        return availability.available(self._world.available, self._ids, time_s=time_s, **at)
+
+    def _draw(self, among: np.ndarray, num: int, round_num: int, draw: int = 0) -> np.ndarray:
+        """Draws `num` of some clients."""
+        at = {"seed": self._seed, "round_num": round_num, "draw": draw}
+        return among[sampling.sample(self._counts[among], num, how=self._how, **at)]
+
+    def _drops(self, client: int, round_num: int) -> str:
+        at = {"seed": self._seed, "round_num": round_num}
+        return dropouts.draw(self._world.dropping, str(self._ids[client]), **at)
+
+    def _takes_s(self, client: int, round_num: int) -> float:
+        at = {"examples": int(self._examples[client]), "seed": self._seed, "round_num": round_num}
+        return delays.seconds(self._world.delay, str(self._ids[client]), **at)
 
     def _close(self, drops: Sequence[str], times: np.ndarray) -> tuple[list[bool], float]:
         """Who of the selected is late, and after how many seconds the round closes."""

@@ -122,9 +122,14 @@ class Context(tff.framework.SyncContext):
         self._seed, self._round_num = seed, round_num - 1
         self._client_states = client_states
         try:
-            return process.next(state, list(inputs)), self.last_round
+            output = process.next(state, list(inputs))
         finally:
             self._client_states = None
+        # Of what is broadcast a client may need a part alone.
+        if getattr(process, "downloaded", None) is not None:
+            size = tensorflow_part.num_bytes(process.downloaded)
+            self.last_round["bytes/downlink_per_client"] = size
+        return output, self.last_round
 
     def check(self, process: tff.templates.IterativeProcess) -> None:
         """Compiles a process' rounds; raises RefusedError where it can't be run so."""
