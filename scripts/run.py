@@ -30,6 +30,7 @@ from tff_experiments import (
     records,
     runtime,
     secure_sum,
+    spending,
     tasks,
     training,
 )
@@ -86,6 +87,7 @@ def define_flags() -> list[str]:
     hparams_flags.define(delays.Hparams, prefix="delay_")
     hparams_flags.define(availability.Hparams, prefix="availability_")
     hparams_flags.define(participation.Hparams)
+    hparams_flags.define(spending.Hparams)
     hparams_flags.define(optimizers.Hparams, prefix="client_", defaults={"learning_rate": 0.1})
     hparams_flags.define(optimizers.Hparams, prefix="server_")
     names = set(FLAGS) - before
@@ -117,8 +119,50 @@ def build():
     return data, task, hparams
 
 
-def build_process(task, data, hparams: training.Hparams):
-    """Makes the TFF process from the flags."""
+def build_aggregator(task, data, hparams: training.Hparams):
+    """(aggregator, the `Meter` of what it spends, or None); raises ValueError for what can't be."""
+    module = AGGREGATORS[FLAGS.aggregator]
+    own, shared = (
+        hparams_flags.read_plugin(AGGREGATORS, FLAGS.aggregator),
+        hparams_flags.read(spending.Hparams),
+    )
+    if not hasattr(module, "privacy"):
+        if shared != spending.Hparams():
+            raise ValueError(
+                f"--aggregator={FLAGS.aggregator} is not differentially private; with "
+                f"--target_epsilon, --delta, --accountant and --neighbours take one that is: "
+                f"{', '.join(name for name, m in AGGREGATORS.items() if hasattr(m, 'privacy'))}."
+            )
+        return module.build(own), None
+    world = read_world()
+    compatibility.check_private(
+        algorithm=FLAGS.algorithm,
+        needs=ALGORITHMS[FLAGS.algorithm].NEEDS,
+        hparams=hparams_flags.read_plugin(ALGORITHMS, FLAGS.algorithm),
+        aggregator=FLAGS.aggregator,
+        runtime=FLAGS.runtime,
+        all_are_there=world.available == availability.Hparams(),
+        nobody_is_late=world.selection == participation.Hparams(),
+    )
+    plan = spending.make_plan(
+        shared,
+        module.privacy(own),
+        num_clients=data.train.num_clients,
+        clients_per_round=hparams.clients_per_round,
+        client_sampling=hparams.client_sampling,
+        rounds=hparams.rounds,
+        dim=sum(weights.size for weights in task.weights_of_seed(hparams.seed)),
+    )
+    budget = spending.make_budget(shared, plan)
+    if budget is None:
+        logging.warning("--%s_noise_multiplier=0: not private.", FLAGS.aggregator)
+        return module.build(own, None, plan), None
+    return module.build(own, budget.mechanism, plan), spending.Meter(budget, hparams.rounds)
+
+
+def build_process(task, data, hparams: training.Hparams, factory=None):
+    """Makes the TFF process from the flags, around an aggregator or the one that they name."""
+    factory = factory or build_aggregator(task, data, hparams)[0]
     client, server = (
         hparams_flags.read(optimizers.Hparams, prefix=who) for who in ("client_", "server_")
     )
@@ -129,9 +173,10 @@ def build_process(task, data, hparams: training.Hparams):
             model_fn=task.model_fn,
             client_optimizer=optimizers.build(client),
             server_optimizer=optimizers.build(server),
-            aggregator=aggregator.build(hparams_flags.read_plugin(AGGREGATORS, FLAGS.aggregator)),
+            aggregator=factory,
             metrics_aggregator=aggregator.METRICS_AGGREGATOR,
             secure=aggregator.SUPPORTS_SECURE_SUM,
+            private=hasattr(aggregator, "privacy"),
             client_schedule=optimizers.build_schedule(client),
             server_schedule=optimizers.build_schedule(server),
             attacked=hparams_flags.read(attacks.Hparams, prefix="attack_").changes_updates,
@@ -211,6 +256,8 @@ class Progress:
         for name in (*shown, f"personal/{self._metric}/mean"):
             if name in row:
                 self._shown[name.replace("train/", "")] = f"{row[name]:.4f}"
+        if "privacy/epsilon" in row:
+            self._shown["epsilon"] = f"{row['privacy/epsilon']:.3g}"
         if row.get("train/aborted"):
             self._aborted += 1
             self._shown["aborted"] = str(self._aborted)
@@ -224,7 +271,7 @@ class Progress:
         self._bar.close()
 
 
-def print_summary(folder: records.RunFolder, task, data) -> None:
+def print_summary(folder: records.RunFolder, task, data, meter) -> None:
     """Prints the table at a run's end."""
     rows = records.read_metrics(folder.path)
     evaluated = [row for row in rows if f"test/{task.main_metric}" in row]
@@ -242,6 +289,12 @@ def print_summary(folder: records.RunFolder, task, data) -> None:
         sent = _median(rows, "secure_sum/upload_bytes_per_client") / 1e3
         server = _median(rows, "secure_sum/server_seconds")
         table.append(("secure sum", f"{sent:,.0f} kB a client up, {server:.3f} s server (medians)"))
+    if meter is not None:
+        spent, delta = rows[-1]["privacy/epsilon"], rows[-1]["privacy/delta"]
+        table.append(
+            ("epsilon", f"{spent:.4g} at delta {delta:.3g}, {meter.planned:.4g} were planned")
+        )
+        table.append(("it holds where", meter.budget.relation))
     table.append(("files", str(folder.path)))
     width = max(len(name) for name, _ in table)
     print("\n".join(f"{name:<{width}}  {value}" for name, value in table))
@@ -257,13 +310,16 @@ def run(result_flags: list[str]) -> None:
     check_combination(protocol)
     attacking = hparams_flags.read(attacks.Hparams, prefix="attack_")
     data, task, hparams = build()
-    process = build_process(task, data, hparams)
+    factory, meter = build_aggregator(task, data, hparams)
+    process = build_process(task, data, hparams, factory)
     runtime_hparams = hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime)
     world = read_world()
     training.participants(hparams, data, world, process).round(1)
     use = runtime.BY_NAME[FLAGS.runtime].use
     with use(runtime_hparams, quiet=QUIET, secure_sum=protocol) as running:
         running.check(process)
+        if meter is not None and not running.draws_noise(process):
+            raise ValueError(f"--aggregator={FLAGS.aggregator}: the process asks for no noise.")
         # Bad flags are found by now: a folder belongs to the flags that it was first given.
         folder = open_folder()
         progress = None
@@ -274,10 +330,11 @@ def run(result_flags: list[str]) -> None:
             progress = Progress(hparams, task.main_metric)
             training.train(
                 process, task, data, hparams, folder,
-                runtime=running, world=world, attacking=attacking, on_round=progress,
+                runtime=running, world=world, attacking=attacking, meter=meter,
+                on_round=progress,
             )  # fmt: skip
             progress.close()
-            print_summary(folder, task, data)
+            print_summary(folder, task, data, meter)
         except (KeyboardInterrupt, SystemExit):
             print(
                 f"\ninterrupted; the same command with --output_dir={folder.path} goes on.",

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+# What of a cohort no accountant here has a rule for.
+_COHORTS = {"pooled": "has one client", "buffered": "draws clients by who came back first"}
+
 
 def check(
     *,
@@ -88,4 +91,61 @@ def check(
         raise ValueError(
             f"--algorithm={algorithm} is the server's optimizer itself; leave "
             f"--server_optimizer={server_optimizer} out."
+        )
+
+
+def check_private(
+    *,
+    algorithm: str,
+    needs: Any,
+    hparams: Any,
+    aggregator: str,
+    runtime: str,
+    all_are_there: bool,
+    nobody_is_late: bool,
+) -> None:
+    """Refuses what differential privacy has no rule for.
+
+    Args:
+        algorithm: Its name.
+        needs: Its `NEEDS`.
+        hparams: Its knobs.
+        aggregator: The name of the private aggregator.
+        runtime: Its name.
+        all_are_there: Whether any client may be drawn in any round.
+        nobody_is_late: Whether rounds take whom they drew.
+
+    Raises:
+        ValueError: With the reason, and what would run.
+    """
+    what = f"--aggregator={aggregator}"
+    if getattr(hparams, "weighting", "uniform") != "uniform":
+        raise ValueError(
+            f"{what} bounds what a client changes by its clip, and with weights by examples by "
+            f"more; use --{algorithm}_weighting=uniform."
+        )
+    if needs.own_weights:
+        raise ValueError(
+            f"--algorithm={algorithm} needs a weighted mean, and {what} has equal weights; use "
+            f"another algorithm, such as fed_avg."
+        )
+    if needs.cohort in _COHORTS:
+        raise ValueError(
+            f"--algorithm={algorithm} {_COHORTS[needs.cohort]}, which no accountant covers; use "
+            f"another algorithm or another aggregator."
+        )
+    if runtime != "local":
+        raise ValueError(
+            f"{what}: its noise comes from the operating system, which --runtime={runtime} does "
+            f"not bring into a round; use --runtime=local."
+        )
+    if not all_are_there:
+        raise ValueError(
+            f"{what}: no accountant covers clients who are away at known times; use "
+            f"--availability_model=always."
+        )
+    if not nobody_is_late:
+        raise ValueError(
+            f"{what}: over-selection and deadlines take the fast ones, which no accountant covers; "
+            f"leave --overselect and --round_deadline_s out."
         )

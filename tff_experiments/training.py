@@ -14,7 +14,14 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow_federated as tff
 
-from tff_experiments import checkpoints, evaluation, personal_evaluation, records, sampling
+from tff_experiments import (
+    checkpoints,
+    evaluation,
+    personal_evaluation,
+    records,
+    sampling,
+    spending,
+)
 from tff_experiments.clients import attacks, buffered, participation, state_store
 from tff_experiments.datasets import batching, federated_data
 from tff_experiments.runtime import client_round, clients
@@ -195,6 +202,7 @@ def train(
     runtime: Any,
     world: participation.World = WELL_BEHAVED,
     attacking: attacks.Hparams = NO_ATTACK,
+    meter: spending.Meter | None = None,
     on_round: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Any:
     """Runs the rounds that are left.
@@ -209,6 +217,7 @@ def train(
         world: Which clients are there, and when they report or drop out; nobody's business where
             all data are one client's.
         attacking: Which clients attack, and how; as `world`.
+        meter: Counts what rounds spend of privacy.
         on_round: Called with each round's metrics.
 
     Returns:
@@ -221,6 +230,9 @@ def train(
     """
     first, state = checkpoints.load_latest(folder.checkpoints, process.initialize())
     folder.restart_after(first)
+    if meter is not None:
+        meter.claim(folder.path)
+        meter.restore(records.read_metrics(folder.path))
     states = _states(process, folder, first)
     evaluate = _evaluate(process, task, data, hparams, runtime)
     rounds = participants(hparams, data, world, process)
@@ -242,7 +254,7 @@ def train(
     try:
         for round_num in range(first + 1, hparams.rounds + 1):
             state, row = _round(
-                process, hparams, runtime, draw, evaluate, done[1], round_num, states
+                process, hparams, runtime, draw, evaluate, done[1], round_num, states, meter
             )
             folder.record(row)
             on_round(row)
@@ -291,7 +303,7 @@ def _evaluate(process, task, data, hparams, runtime):
     return evaluate
 
 
-def _round(process, hparams, runtime, draw, evaluate, state, round_num, states):
+def _round(process, hparams, runtime, draw, evaluate, state, round_num, states, meter):
     """A round's new state and metrics; one that is aborted keeps the state and says so."""
     clock = [time.perf_counter()]
 
@@ -316,13 +328,17 @@ def _round(process, hparams, runtime, draw, evaluate, state, round_num, states):
         sent = sum(len(client.data.order) for client in inputs if client.uploads)
         state = output.state
         row |= _train_metrics(output.metrics, sent) | measured
+        arrived = sum(client.uploads for client in inputs) - row.get("train/dropped_clients", 0)
     except stages.AbortedError as error:
         row |= {"train/aborted": 1, **error.metrics}
+        arrived = None
         if hasattr(process, "passed"):
             state = process.passed(state)
         if states is not None:
             states.take_back()
     row["seconds/next"] = lap()
+    if meter is not None:
+        row |= meter.spend(arrived)
     if _due(round_num, hparams.eval_every, hparams.rounds):
         row |= evaluate(state, round_num, states)
         row["seconds/evaluation"] = lap()

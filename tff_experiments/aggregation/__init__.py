@@ -6,13 +6,21 @@ Each has `Hparams`, `build(hparams)`, a TFF factory, and says as data:
     SUPPORTS_SECURE_SUM     whether all that clients send can go through secure sums
     STACKED                 whether the server needs each client's update by itself: memory grows
                             with the cohort
+
+Those of differential privacy have `privacy(hparams)`, what `privacy.plan` has to know, and
+`build(hparams, mechanism, plan)`.
 """
 
 from tff_experiments.aggregation import (
     clipped_mean,
+    ddp_discrete_gaussian,
+    ddp_skellam,
+    dp_fedavg,
+    dp_ftrl,
     drive,
     geometric_median,
     krum,
+    local_dp,
     mean,
     median,
     quantized,
@@ -32,4 +40,9 @@ BY_NAME = {
     "quantized": quantized,
     "top_k": top_k,
     "drive": drive,
+    "dp_fedavg": dp_fedavg,
+    "dp_ftrl": dp_ftrl,
+    "ddp_discrete_gaussian": ddp_discrete_gaussian,
+    "ddp_skellam": ddp_skellam,
+    "local_dp": local_dp,
 }

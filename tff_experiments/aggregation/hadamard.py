@@ -79,9 +79,17 @@ def _signs(shape, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _transform(blocks: tf.Tensor) -> tf.Tensor:
-    width = blocks.shape[1]
-    rows = 2 ** (width.bit_length() // 2)
-    factors = [tf.constant(scipy.linalg.hadamard(n), tf.float32) for n in (rows, width // rows)]
-    square = tf.reshape(blocks, [-1, rows, width // rows])
-    transformed = factors[0] @ square @ factors[1]
-    return tf.reshape(transformed, blocks.shape) / np.float32(np.sqrt(width))
+    """H of each row: a Kronecker product of small ones, each along an axis of its own."""
+    width, inner = blocks.shape[1], blocks.shape[1]
+    for n in _factors(width):
+        inner //= n
+        matrix = tf.constant(scipy.linalg.hadamard(n), tf.float32)
+        blocks = tf.linalg.matmul(matrix, tf.reshape(blocks, [-1, n, inner]))
+    return tf.reshape(blocks, [-1, width]) / np.float32(np.sqrt(width))
+
+
+def _factors(width: int) -> list[int]:
+    """Powers of two about equal, at most 2^8, whose product is the width."""
+    bits = width.bit_length() - 1
+    count = max(2, -(-bits // 8))
+    return [2 ** (bits * (i + 1) // count - bits * i // count) for i in range(count)]

@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 
 from tff_experiments.aggregation import flat, hadamard
 
-_SEED = tff.TensorType(np.int64, [2])
+SEED = tff.TensorType(np.int64, [2])
 
 
 class RotatedSumFactory(tff.aggregators.UnweightedAggregationFactory):
@@ -24,12 +24,12 @@ class RotatedSumFactory(tff.aggregators.UnweightedAggregationFactory):
         layout = flat.Flat(value_type)
         blocks = hadamard.Blocks(layout.size, self._block)
 
-        @tff.tensorflow.computation(value_type, _SEED)
+        @tff.tensorflow.computation(value_type, SEED)
         def rotate(value, seed):
             vector = tf.cast(layout.flatten(value), tf.float32)
             return tf.reshape(hadamard.rotate(blocks.cut(vector), seed), [-1])
 
-        @tff.tensorflow.computation(rotate.type_signature.result, _SEED)
+        @tff.tensorflow.computation(rotate.type_signature.result, SEED)
         def rotate_back(total, seed):
             rotated = tf.reshape(total, [blocks.count, blocks.width])
             vector = blocks.join(hadamard.rotate_back(rotated, seed))
@@ -39,7 +39,7 @@ class RotatedSumFactory(tff.aggregators.UnweightedAggregationFactory):
 
         @tff.federated_computation
         def initialize():
-            seed = tff.federated_eval(tff.tensorflow.computation(_first_seed), tff.SERVER)
+            seed = tff.federated_eval(tff.tensorflow.computation(first_seed), tff.SERVER)
             return tff.federated_zip((seed, inner.initialize()))
 
         @tff.federated_computation(
@@ -49,9 +49,9 @@ class RotatedSumFactory(tff.aggregators.UnweightedAggregationFactory):
             seed, inner_state = state
             rotated = tff.federated_map(rotate, (value, tff.federated_broadcast(seed)))
             output = inner.next(inner_state, rotated)
-            next_seed = tff.federated_map(tff.tensorflow.computation(_next_seed, _SEED), seed)
+            new_seed = tff.federated_map(tff.tensorflow.computation(next_seed, SEED), seed)
             return tff.templates.MeasuredProcessOutput(
-                tff.federated_zip((next_seed, output.state)),
+                tff.federated_zip((new_seed, output.state)),
                 tff.federated_map(rotate_back, (output.result, seed)),
                 output.measurements,
             )
@@ -59,11 +59,13 @@ class RotatedSumFactory(tff.aggregators.UnweightedAggregationFactory):
         return tff.templates.AggregationProcess(initialize, next_fn)
 
 
-def _first_seed() -> tf.Tensor:
+def first_seed() -> tf.Tensor:
+    """A key at random, and the number of the first round, int64 [2]."""
     info = np.iinfo(np.int64)
     key = tf.random.uniform([1], info.min, info.max, tf.int64)
     return tf.concat([key, tf.zeros([1], tf.int64)], 0)
 
 
-def _next_seed(seed: tf.Tensor) -> tf.Tensor:
+def next_seed(seed: tf.Tensor) -> tf.Tensor:
+    """The seed of the round after."""
     return seed + [0, 1]

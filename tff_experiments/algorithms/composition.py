@@ -76,6 +76,8 @@ def build(ingredients: ingredients_lib.Ingredients, rules: rules_lib.Rules) -> P
         prepare.type_signature.result,
         client_type,
     )
+    if ingredients.private:
+        _check_private(work.type_signature.result["parts"], largest)
     aggregators = _aggregators(ingredients.aggregator, work.type_signature.result["parts"])
 
     @tff.federated_computation
@@ -202,6 +204,17 @@ def _aggregators(factory, parts_type):
         name: factory.create(part["value"], part["weight"])
         for name, part in tff.structure.to_elements(parts_type)
     }
+
+
+def _check_private(parts_type, totals) -> None:
+    """Raises ValueError where clients send what a private aggregator does not noise."""
+    parts = [name for name, _ in tff.structure.to_elements(parts_type)]
+    if len(parts) > 1 or totals:
+        raise ValueError(
+            f"differential privacy accounts for one vector a client and round; this algorithm "
+            f"sends {', '.join([*parts, *totals])}. Use another, such as fed_avg, or another "
+            f"aggregator."
+        )
 
 
 def _together(values):

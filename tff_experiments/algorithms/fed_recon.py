@@ -20,6 +20,7 @@ floor, not a result. `--eval_personalized` reconstructs on all of a client's tra
 """
 
 import dataclasses
+from typing import Literal
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -46,6 +47,8 @@ class Hparams:
     """Learning rate of reconstruction, by SGD."""
     split: bool = True
     """Whether support and query are disjoint halves of a client's data."""
+    weighting: Literal["examples", "uniform"] = "examples"
+    """Whether a client counts as many times as it has examples in its query, or once."""
 
     def __post_init__(self):
         for name, least in (("epochs", 1), ("recon_epochs", 0)):
@@ -103,7 +106,7 @@ def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composi
         model.reset_metrics()
         for batch in iter(client.data):
             model.forward_pass(batch, training=False)
-        weight = local_training.example_weight("examples", trained)
+        weight = local_training.example_weight(hparams.weighting, trained)
         delta = [trained.delta[i] for i in shared]
         return rules.ClientResult({"delta": rules.Part(delta, weight)})
 

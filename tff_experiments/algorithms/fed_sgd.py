@@ -10,6 +10,7 @@ The learning rate is the server's; the clients' is not used. As
 """
 
 import dataclasses
+from typing import Literal
 
 import tensorflow as tf
 
@@ -21,15 +22,20 @@ NEEDS = ingredients_lib.Needs()
 
 @dataclasses.dataclass(frozen=True)
 class Hparams:
-    """FedSGD has no knobs."""
+    """Knobs of FedSGD."""
+
+    weighting: Literal["examples", "uniform"] = "examples"
+    """Whether a client counts as many times as it has examples, or once."""
 
 
 def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composition.Process:
     """Makes the process."""
-    del hparams
 
     def client_update(model, received, client):
         gradient, examples = local_training.full_gradient(model, received.weights, client.data)
-        return rules.ClientResult({"delta": rules.Part(gradient, tf.cast(examples, tf.float32))})
+        weight = tf.cast(examples, tf.float32)
+        if hparams.weighting == "uniform":
+            weight = tf.cast(examples > 0, tf.float32)
+        return rules.ClientResult({"delta": rules.Part(gradient, weight)})
 
     return composition.build(ingredients, rules.Rules(client_update=client_update))

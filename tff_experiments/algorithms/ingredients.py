@@ -31,6 +31,8 @@ class Ingredients:
         secure: Whether numbers beside the updates go through secure sums, too.
         client_schedule: round_num, int32 from 1 -> factor of the clients' learning rate, float32.
         server_schedule: The same for the server.
+        private: Whether the aggregator is one of differential privacy, whose noise is for one
+            part of equal weights.
         attacked: Whether clients multiply what they send by a number that they are given, see
             `clients.attacks`.
         num_clients: Of the data set.
@@ -49,6 +51,7 @@ class Ingredients:
     aggregator: tff.aggregators.WeightedAggregationFactory
     metrics_aggregator: Any = None
     secure: bool = False
+    private: bool = False
     client_schedule: Callable[[tf.Tensor], tf.Tensor] = constant_rate
     server_schedule: Callable[[tf.Tensor], tf.Tensor] = constant_rate
     attacked: bool = False
@@ -108,6 +111,7 @@ class Needs:
         is_optimizer: It is the server's optimizer itself; the server's must be SGD.
         cohort: "sampled" clients of the same round; "pooled", their data as one client's; or
             "buffered", those whose updates arrived, each from the model of an earlier round.
+        own_weights: Its mean is one with weights that it makes.
         personal: What it gives are models of clients; what the plain evaluation says of its global
             one is in its module's docstring.
     """
@@ -117,4 +121,5 @@ class Needs:
     supports_attacks: bool = True
     is_optimizer: bool = False
     cohort: str = "sampled"
+    own_weights: bool = False
     personal: bool = False

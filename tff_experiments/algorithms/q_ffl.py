@@ -24,7 +24,9 @@ import tensorflow as tf
 from tff_experiments.algorithms import composition, local_training, rules
 from tff_experiments.algorithms import ingredients as ingredients_lib
 
-NEEDS = ingredients_lib.Needs()
+NEEDS = ingredients_lib.Needs(
+    own_weights=True,
+)
 # A loss of 0 has no power below 0.
 _LEAST_LOSS = 1e-10
 

@@ -31,6 +31,7 @@ class Setting:
         round_num: The round, from 1.
         drop_failed: Whether a client whose work fails is left out, and counted.
         secure_seed: Seed of the secure sum's secrets, which are then none; None for real ones.
+        noise_seed: Seed of private noise, which then is not private; None for real noise.
         client_states: Keeps what clients keep: `get(client)` gives a client's state, nested,
             `put(client, leaves)` takes its new one, flat; threads call both. None keeps nothing.
     """
@@ -39,6 +40,7 @@ class Setting:
     round_num: int
     drop_failed: bool = False
     secure_seed: int | None = None
+    noise_seed: int | None = None
     client_states: Any = None
 
 
@@ -120,6 +122,7 @@ class ClientRound:
             seed=self._setting.seed,
             round_num=self._setting.round_num,
             client=client.client,
+            noise_seed=self._setting.noise_seed,
         )
         trained = time.perf_counter()
         self._seconds.append(trained - start)

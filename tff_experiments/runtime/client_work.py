@@ -106,7 +106,7 @@ class ClientGraph:
             self.kept = [update[i] for i in kept_leaves(form)]
             self._build_accumulators(form, update)
         keys = self.work.keys
-        self.call_feeds = [*placed.feeds, *([] if keys is None else [keys])]
+        self.call_feeds = [*placed.feeds, *([] if keys is None else [keys]), *self.work.noise]
 
     def _build_accumulators(self, form, update) -> None:
         zero = _stateless(form.zero, "zero", [])
@@ -131,7 +131,7 @@ def kept_leaves(form) -> list[int]:
 def _stateless(computation, scope: str, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """Puts `zero` or `accumulate` into the current graph; ValueError if it has state."""
     imported = sessions.import_part(tensorflow_part.unpack(computation, scope), scope, inputs)
-    if imported.num_random or imported.reset or imported.setup:
+    if imported.num_random or imported.noise or imported.reset or imported.setup:
         raise ValueError("`zero` or `accumulate` of the process has variables or random ops.")
     return imported.results
 
@@ -185,7 +185,14 @@ class Worker:
         self._set_broadcast(*broadcast)
 
     def train(
-        self, feeds: Sequence[Any], *, is_first: bool, seed: int, round_num: int, client: str
+        self,
+        feeds: Sequence[Any],
+        *,
+        is_first: bool,
+        seed: int,
+        round_num: int,
+        client: str,
+        noise_seed: int | None = None,
     ) -> Sent:
         """Does one client's work and adds it to the accumulator.
 
@@ -195,6 +202,7 @@ class Worker:
             seed: The run's seed.
             round_num: The round.
             client: The client's name.
+            noise_seed: Seed of private noise, which then is not private; None for real noise.
 
         Returns:
             The client's leaves that are not accumulated.
@@ -203,7 +211,8 @@ class Worker:
         keys = work.keys_feed(seed, round_num, f"client/{client}")
         for operations in work.reset:
             self._session.run(operations, keys)
-        leaves = (self._first if is_first else self._later)(*feeds, *keys.values())
+        noise = work.noise_feed(noise_seed, round_num, f"client/{client}")
+        leaves = (self._first if is_first else self._later)(*feeds, *keys.values(), *noise)
         num_secure = len(self._graph.secure)
         return Sent(leaves[:num_secure], leaves[num_secure:])
 

@@ -41,11 +41,18 @@ class Hparams:
     them from the operating system.
     """
 
+    seed_noise: int = -1
+    """Makes the noise of differential privacy repeatable, for debugging: the run is then not
+    private; -1 draws it from the operating system.
+    """
+
     def __post_init__(self):
         if self.client_workers < 0:
             raise ValueError(f"client_workers must be >= 0, got {self.client_workers}.")
         if self.secure_sum_seed < -1:
             raise ValueError(f"secure_sum_seed must be >= -1, got {self.secure_sum_seed}.")
+        if self.seed_noise < -1:
+            raise ValueError(f"seed_noise must be >= -1, got {self.seed_noise}.")
 
 
 class Context(tff.framework.SyncContext):
@@ -64,6 +71,7 @@ class Context(tff.framework.SyncContext):
         self._secure_seed = None if hparams.secure_sum_seed < 0 else hparams.secure_sum_seed
         if self._secure_sum.is_secure and self._secure_seed is not None:
             logging.warning("--secure_sum_seed: the secure sum's secrets are NOT secret.")
+        self._noise_seed = None if hparams.seed_noise < 0 else hparams.seed_noise
         self._num_workers = hparams.client_workers or len(os.sched_getaffinity(0))
         self._compiled: dict[int, Any] = {}
         self._round_num = 0
@@ -87,13 +95,19 @@ class Context(tff.framework.SyncContext):
                 self._round_num,
                 self._hparams.on_client_error == "drop",
                 self._secure_seed,
+                self._noise_seed,
                 self._client_states,
             )
             output, self.last_round = compiled.run(arg[0], arg[1], setting)
             return output
         kind = compiled.parameter_type
         leaves = [] if kind is None else tensorflow_part.flatten(arg, kind)
-        result = compiled(leaves, seed=self._seed, round_num=self._round_num)
+        result = compiled(
+            leaves,
+            seed=self._seed,
+            round_num=self._round_num,
+            noise_seed=self._noise_seed,
+        )
         return tensorflow_part.pack(result, comp.type_signature.result)
 
     def next(
@@ -135,6 +149,10 @@ class Context(tff.framework.SyncContext):
         """Compiles a process' rounds; raises RefusedError where it can't be run so."""
         self._compile(process.next)
 
+    def draws_noise(self, process: tff.templates.IterativeProcess) -> bool:
+        """Whether rounds of a process have noise that privacy rests on."""
+        return self._compile(process.next).draws_noise
+
     def _compile(self, comp):
         # A computation's own hash serializes it, megabytes of initial weights.
         if id(comp) not in self._compiled:
@@ -145,6 +163,10 @@ class Context(tff.framework.SyncContext):
                 allow_plain_slots=self._hparams.allow_plain_slots,
             )
             weakref.finalize(comp, self._forget, id(comp))
+            if self._noise_seed is not None and getattr(
+                self._compiled[id(comp)], "draws_noise", False
+            ):
+                logging.warning("--seed_noise: who knows the seed knows the noise; NOT private.")
         return self._compiled[id(comp)]
 
     def _forget(self, key: int) -> None:

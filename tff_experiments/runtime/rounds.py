@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow_federated as tff
 from absl import logging
 
+from tff_experiments import private_noise
 from tff_experiments.runtime import (
     client_round,
     client_work,
@@ -60,6 +61,10 @@ class Rounds:
         names = ("prepare", "zero", "merge", "report", "update")
         self._server = {name: sessions.Function(getattr(form, name), name) for name in names}
         self._slots = secure_slots.SecureSlots(form)
+        self.draws_noise = any(
+            private_noise.is_asked(tensorflow_part.unpack(part, "").graph_def)
+            for part in (form.work, form.update)
+        )
         plain = form.work.type_signature.result[0]
         kept = client_work.kept_leaves(form)
         # What each client sends in the clear, and what it keeps.
@@ -93,7 +98,10 @@ class Rounds:
         """
         seconds: dict[str, float] = {}
         server = lambda name, leaves: self._server[name](
-            leaves, seed=setting.seed, round_num=setting.round_num
+            leaves,
+            seed=setting.seed,
+            round_num=setting.round_num,
+            noise_seed=setting.noise_seed,
         )
         cohort = [clients.ClientInputs.of(value, i) for i, value in enumerate(values)]
         inputs = [client for client in cohort if client.uploads]

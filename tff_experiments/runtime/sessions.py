@@ -13,6 +13,7 @@ import tensorflow_federated as tff
 from absl import logging
 from tensorflow.core.protobuf import config_pb2
 
+from tff_experiments import private_noise
 from tff_experiments.runtime import randomness, tensorflow_part, variables
 
 _CALLER_THREAD = -1
@@ -24,6 +25,7 @@ class Imported(NamedTuple):
     results: list[tf.Tensor]
     num_random: int  # Random ops, the rows of `keys`.
     keys: tf.Tensor | None
+    noise: dict[tf.Tensor, private_noise.Noise]  # What is drawn outside of the graph.
     setup: list[tf.Operation]  # To run once per session, with keys.
     reset: list[list[tf.Operation]]  # To run before each call, each list after the one before.
 
@@ -32,6 +34,13 @@ class Imported(NamedTuple):
         if not self.num_random:
             return {}
         return {self.keys: randomness.keys(seed, round_num, who, self.num_random)}
+
+    def noise_feed(self, noise_seed: int | None, round_num: int, who: str) -> list[np.ndarray]:
+        """What to feed for `noise`: the operating system's, or without a secret that of a seed."""
+        bits = private_noise.from_system
+        if noise_seed is not None:
+            bits = private_noise.repeatable(noise_seed, round_num, who)
+        return [private_noise.draw(noise, bits) for noise in self.noise.values()]
 
 
 def import_part(part: tensorflow_part.Part, scope: str, inputs: Sequence[tf.Tensor]) -> Imported:
@@ -49,11 +58,12 @@ def import_part(part: tensorflow_part.Part, scope: str, inputs: Sequence[tf.Tens
     unknown = randomness.uncontrolled(graph_def)
     if unknown:
         logging.warning("%s draw at random without a seed: runs differ.", sorted(unknown))
+    noise = private_noise.take(graph_def)
     again, known = variables.plan(graph_def, part.initializer)
     num_random = randomness.rewrite(graph_def, scope)
     keys = [randomness.SET_KEYS] if num_random else []
     variables.gate(graph_def, part.initializer, [*part.first, *again], keys)
-    extra = [f"{randomness.KEYS}:0"] if num_random else []
+    extra = [f"{name}:0" for name in (*noise, *([randomness.KEYS] if num_random else []))]
     with tf.name_scope(""):
         tensors = tf.import_graph_def(
             graph_def,
@@ -76,6 +86,7 @@ def import_part(part: tensorflow_part.Part, scope: str, inputs: Sequence[tf.Tens
         results=[tf.identity(passed.get(name, tensor)) for name, tensor in pairs],
         num_random=num_random,
         keys=tensors[-1] if num_random else None,
+        noise=dict(zip(tensors[len(part.results) :], noise.values(), strict=False)),
         setup=setup,
         reset=reset,
     )
@@ -160,7 +171,14 @@ class Function:
             self._imported = import_part(part, "part", self._feeds)
         self._session = None
 
-    def __call__(self, leaves: Sequence[np.ndarray], *, seed: int, round_num: int) -> list:
+    def __call__(
+        self,
+        leaves: Sequence[np.ndarray],
+        *,
+        seed: int,
+        round_num: int,
+        noise_seed: int | None = None,
+    ) -> list:
         """Runs it on a flat parameter; returns the flat result."""
         imported = self._imported
         if not imported.results:
@@ -169,10 +187,12 @@ class Function:
         if self._session is None:
             self._session = session(self._graph, threads=0)
             self._session.run(imported.setup, keys)
-            self._run = callable_of(self._session, [*self._feeds, *keys], imported.results)
+            feeds = [*self._feeds, *keys, *imported.noise]
+            self._run = callable_of(self._session, feeds, imported.results)
         for operations in imported.reset:
             self._session.run(operations, keys)
-        return self._run(*leaves, *keys.values())
+        noise = imported.noise_feed(noise_seed, round_num, f"server/{self.name}")
+        return self._run(*leaves, *keys.values(), *noise)
 
     def close(self) -> None:
         """Ends the session."""
