@@ -24,6 +24,7 @@ from absl import app, flags, logging
 
 from tff_experiments import (
     about,
+    auditing,
     compatibility,
     datasets,
     plugins,
@@ -38,7 +39,14 @@ from tff_experiments import flags as hparams_flags
 from tff_experiments.aggregation import BY_NAME as AGGREGATORS
 from tff_experiments.algorithms import BY_NAME as ALGORITHMS
 from tff_experiments.algorithms import ingredients, optimizers
-from tff_experiments.clients import attacks, availability, delays, dropouts, participation
+from tff_experiments.clients import (
+    attacks,
+    availability,
+    canaries,
+    delays,
+    dropouts,
+    participation,
+)
 
 FLAGS = flags.FLAGS
 ROOMS = {
@@ -84,6 +92,7 @@ def define_flags() -> list[str]:
     hparams_flags.define(training.Hparams)
     hparams_flags.define(dropouts.Hparams, prefix="dropout_")
     hparams_flags.define(attacks.Hparams, prefix="attack_")
+    hparams_flags.define(canaries.Hparams, prefix="canary_")
     hparams_flags.define(delays.Hparams, prefix="delay_")
     hparams_flags.define(availability.Hparams, prefix="availability_")
     hparams_flags.define(participation.Hparams)
@@ -163,6 +172,7 @@ def build_aggregator(task, data, hparams: training.Hparams):
 def build_process(task, data, hparams: training.Hparams, factory=None):
     """Makes the TFF process from the flags, around an aggregator or the one that they name."""
     factory = factory or build_aggregator(task, data, hparams)[0]
+    canary = hparams_flags.read(canaries.Hparams, prefix="canary_")
     client, server = (
         hparams_flags.read(optimizers.Hparams, prefix=who) for who in ("client_", "server_")
     )
@@ -177,6 +187,7 @@ def build_process(task, data, hparams: training.Hparams, factory=None):
             metrics_aggregator=aggregator.METRICS_AGGREGATOR,
             secure=aggregator.SUPPORTS_SECURE_SUM,
             private=hasattr(aggregator, "privacy"),
+            canary_norm=canary.norm if canary.count else 0.0,
             client_schedule=optimizers.build_schedule(client),
             server_schedule=optimizers.build_schedule(server),
             attacked=hparams_flags.read(attacks.Hparams, prefix="attack_").changes_updates,
@@ -189,6 +200,18 @@ def build_process(task, data, hparams: training.Hparams, factory=None):
             weights_of_seed=task.weights_of_seed,
         ),
     )
+
+
+def build_auditor(process, data, hparams: training.Hparams) -> auditing.Auditor | None:
+    """What looks for the canaries; None without any. Raises ValueError for more than there are
+    clients.
+    """
+    wanted = hparams_flags.read(canaries.Hparams, prefix="canary_")
+    if not wanted.count:
+        return None
+    chosen = canaries.choose(wanted, data.train.client_ids, seed=hparams.seed)
+    first = process.get_model_weights(process.initialize()).trainable
+    return auditing.Auditor(chosen, first, FLAGS.delta or 1 / data.train.num_clients)
 
 
 def build_secure_sum(clients_per_round: int):
@@ -227,6 +250,7 @@ def check_combination(protocol) -> None:
         attack=FLAGS.attack_kind,
         changes_updates=hparams_flags.read(attacks.Hparams, prefix="attack_").changes_updates,
         eval_personalized=FLAGS.eval_personalized,
+        has_canaries=FLAGS.canary_count > 0,
         clients_misbehave=read_world() != participation.World() or FLAGS.attack_kind != "none",
     )
     if ALGORITHMS[FLAGS.algorithm].NEEDS.personal and not FLAGS.eval_personalized:
@@ -289,6 +313,11 @@ def print_summary(folder: records.RunFolder, task, data, meter) -> None:
         sent = _median(rows, "secure_sum/upload_bytes_per_client") / 1e3
         server = _median(rows, "secure_sum/server_seconds")
         table.append(("secure sum", f"{sent:,.0f} kB a client up, {server:.3f} s server (medians)"))
+    if "audit/epsilon" in evaluated[-1]:
+        seen = evaluated[-1]["audit/canaries"]
+        table.append(
+            ("epsilon, audited", f"{evaluated[-1]['audit/epsilon']:.4g} by {seen:.0f} canaries")
+        )
     if meter is not None:
         spent, delta = rows[-1]["privacy/epsilon"], rows[-1]["privacy/delta"]
         table.append(
@@ -331,7 +360,7 @@ def run(result_flags: list[str]) -> None:
             training.train(
                 process, task, data, hparams, folder,
                 runtime=running, world=world, attacking=attacking, meter=meter,
-                on_round=progress,
+                auditor=build_auditor(process, data, hparams), on_round=progress,
             )  # fmt: skip
             progress.close()
             print_summary(folder, task, data, meter)

@@ -20,6 +20,13 @@ from tff_experiments.secure_sum import secagg
 FAST = [*itertools.product(algorithms.BY_NAME, ("mean", "secure_mean"))]
 FAST += [("fed_avg", name) for name in aggregation.BY_NAME if ("fed_avg", name) not in FAST]
 SLOW = [p for p in itertools.product(algorithms.BY_NAME, aggregation.BY_NAME) if p not in FAST]
+PRIVATE = [name for name, module in aggregation.BY_NAME.items() if hasattr(module, "privacy")]
+# These send more than the one vector that differential privacy accounts for, or none; or their
+# rounds are not of sampled clients, or their mean is one with weights.
+NOT_PRIVATE = ["agnostic_fed_avg", "centralized", "fed_buff", "fed_dyn", "fed_nova", "hypcluster"]
+NOT_PRIVATE += ["k_means", "local_only", "mime", "mime_lite", "q_ffl", "scaffold"]
+REFUSED = [*itertools.product(NOT_PRIVATE, PRIVATE)]
+SLOW = [p for p in SLOW if p not in REFUSED]
 # What a data set of ten digits asks for.
 OWN = {
     "agnostic_fed_avg": ["--agnostic_fed_avg_domains=5"],
@@ -48,7 +55,12 @@ def parse(*args):
 
 def build(run_script, algorithm, aggregator):
     """(process, task, data, hparams), as run.py makes them."""
-    parse(f"--algorithm={algorithm}", f"--aggregator={aggregator}", *OWN.get(algorithm, []))
+    args = [f"--algorithm={algorithm}", f"--aggregator={aggregator}", *OWN.get(algorithm, [])]
+    if aggregator in PRIVATE:
+        has_weights = hasattr(algorithms.BY_NAME[algorithm].Hparams(), "weighting")
+        args += [f"--{algorithm}_weighting=uniform"] if has_weights else []
+        args += ["--client_sampling=round_robin"] if aggregator == "dp_ftrl" else []
+    parse(*args)
     run_script.check_combination(run_script.build_secure_sum(4))
     data, task, hparams = run_script.build()
     hparams = dataclasses.replace(hparams, rounds=2, checkpoint_every=1, eval_every=1)
@@ -69,12 +81,13 @@ def train(path, made, context, rounds):
 
 def check_contract(run_script, tmp_path, algorithm, aggregator):
     made = build(run_script, algorithm, aggregator)
-    with runtime.use() as context:
+    # What privacy draws is repeatable here: else no two runs have the same bits.
+    with runtime.use(seed_noise=1) as context:
         context.check(made[0])
         whole = train(tmp_path / "whole", made, context, 2)
-    with runtime.use(client_workers=1) as context:
+    with runtime.use(client_workers=1, seed_noise=1) as context:
         train(tmp_path / "cut", made, context, 1)
-    with runtime.use() as context:
+    with runtime.use(seed_noise=1) as context:
         resumed = train(tmp_path / "cut", made, context, 2)
     assert resumed == whole, "on resuming, or on another number of workers, bits differ"
     rows = records.read_metrics(tmp_path / "whole")
@@ -93,6 +106,14 @@ def test_it_trains_and_resumes_to_the_same_bits(run_script, tmp_path, algorithm,
 @pytest.mark.parametrize(("algorithm", "aggregator"), SLOW)
 def test_any_combination_does(run_script, tmp_path, algorithm, aggregator):
     check_contract(run_script, tmp_path, algorithm, aggregator)
+
+
+@pytest.mark.parametrize("algorithm", NOT_PRIVATE)
+def test_what_differential_privacy_does_not_cover_is_refused(run_script, algorithm):
+    with pytest.raises(
+        ValueError, match=r"privacy accounts for one|accountant covers|weighted mean"
+    ):
+        build(run_script, algorithm, "dp_fedavg")
 
 
 SECURE = [name for name, module in algorithms.BY_NAME.items() if module.NEEDS.supports_secure_sum]

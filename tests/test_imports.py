@@ -9,8 +9,9 @@ PACKAGE = REPO / "tff_experiments"
 # What a room or module may import of ours, beside itself.
 MAY = {
     "about": {"datasets"},
-    "aggregation": set(),
+    "aggregation": {"privacy", "private_noise"},
     "algorithms": set(),
+    "auditing": {"algorithms", "clients", "privacy"},
     "benchmarks": {
         "aggregation",
         "algorithms",
@@ -37,15 +38,18 @@ MAY = {
         "tasks",
     },
     "privacy": set(),
+    "private_noise": set(),
     "quiet": set(),
     "records": set(),
     "reporting": set(),
-    "runtime": {"datasets", "secure_sum"},
+    "runtime": {"datasets", "private_noise", "secure_sum"},
     "sampling": set(),
     "secure_sum": set(),
+    "spending": {"privacy"},
     "sweeps": {"reporting"},
     "tasks": {"datasets"},
     "training": {
+        "auditing",
         "checkpoints",
         "clients",
         "datasets",
@@ -55,6 +59,7 @@ MAY = {
         "runtime",
         "sampling",
         "secure_sum",
+        "spending",
         "tasks",
     },
 }

@@ -21,6 +21,7 @@ def check(
     changes_updates: bool = False,
     eval_personalized: bool = False,
     clients_misbehave: bool = False,
+    has_canaries: bool = False,
 ) -> None:
     """Refuses combinations.
 
@@ -37,6 +38,7 @@ def check(
         attack: What some clients do.
         changes_updates: Whether attackers change what they send.
         eval_personalized: Whether clients' own models are evaluated.
+        has_canaries: Whether some clients are canaries.
         clients_misbehave: Whether they are away or late, drop out or attack.
 
     Raises:
@@ -82,10 +84,16 @@ def check(
             f"--attack_kind={attack} changes what clients send, for which {where} has no place; "
             f"use --attack_kind=label_flip, or another."
         )
-    if needs.cohort == "pooled" and clients_misbehave:
+    if has_canaries and (runtime == "native" or not needs.supports_attacks):
+        where = "--runtime=native" if runtime == "native" else f"--algorithm={algorithm}"
+        raise ValueError(
+            f"--canary_count changes what clients send, for which {where} has no place; use "
+            f"--runtime=local and an algorithm such as fed_avg."
+        )
+    if needs.cohort == "pooled" and (clients_misbehave or has_canaries):
         raise ValueError(
             f"--algorithm={algorithm} has all data in one place, where nobody is away or late, "
-            f"drops out or attacks; leave these flags out."
+            f"drops out, attacks or is a canary; leave these flags out."
         )
     if needs.is_optimizer and server_optimizer != "sgd":
         raise ValueError(

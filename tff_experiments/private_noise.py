@@ -5,7 +5,7 @@ functions of its seed: who knows these subtracts the noise. So a graph only says
 wants (`normal`, `integers`), and our runtime makes an input of it (`take`), drawn from the
 operating system's generator (`Source`). On any other runtime such a graph is not private.
 
-    normal          Phi^-1(u), u = (k + 1/2) 2^-53, k of 53 random bits: |x| < 8.4
+    normal          Phi^-1(u), u = (k + 1/2) 2^-52, k of 52 random bits: |x| < 8.3
     integers        a random sign, and a magnitude m with P(> m) a multiple of 2^-63, by a table
 
 Gaussian noise is rounded to floats, and has gaps that an attacker may use (Mironov 2012); integers
@@ -121,7 +121,8 @@ def draw(noise: Noise, bits: Bits) -> np.ndarray:
     """Draws the noise, float32 or int64 of its shape."""
     random = bits(int(np.prod(noise.shape, dtype=np.int64)))
     if noise.distribution == "normal":
-        uniform = (random >> np.uint64(11)) * 2.0**-53 + 2.0**-54
+        # One bit more, and the largest would round to 1.
+        uniform = (random >> np.uint64(12)) * 2.0**-52 + 2.0**-53
         values = scipy.special.ndtri(uniform).astype(np.float32)
     else:
         values = _table(noise.distribution, noise.stddev)(random)

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import math
 import time
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tff_experiments import (
+    auditing,
     checkpoints,
     evaluation,
     personal_evaluation,
@@ -167,8 +169,11 @@ def cohort(
     *,
     rounds: participation.Participation | None = None,
     attacking: attacks.Hparams = NO_ATTACK,
+    canaries: Mapping[str, int] = types.MappingProxyType({}),
 ) -> list[clients.ClientInputs]:
-    """Draws a round's clients, who drops out or attacks, and the order of their examples."""
+    """Draws a round's clients, who drops out or attacks or is a canary, and the order of their
+    examples.
+    """
     taken = (rounds or participants(hparams, data, WELL_BEHAVED)).round(round_num)
     inputs = []
     for i, (client, drops) in enumerate(zip(taken.clients, taken.drops, strict=True)):
@@ -188,6 +193,8 @@ def cohort(
         extras = {} if taken.staleness is None else {"version": np.int32(taken.staleness[i])}
         if attacking.changes_updates:
             extras["attack"] = attacks.factor(attacking, attacker)
+        if canaries:
+            extras["canary"] = np.int64(canaries.get(str(name), 0))
         inputs.append(clients.ClientInputs(batches, extras or (), str(name), drops))
     return inputs
 
@@ -203,6 +210,7 @@ def train(
     world: participation.World = WELL_BEHAVED,
     attacking: attacks.Hparams = NO_ATTACK,
     meter: spending.Meter | None = None,
+    auditor: auditing.Auditor | None = None,
     on_round: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Any:
     """Runs the rounds that are left.
@@ -218,6 +226,7 @@ def train(
             all data are one client's.
         attacking: Which clients attack, and how; as `world`.
         meter: Counts what rounds spend of privacy.
+        auditor: Knows the canaries, and looks for them.
         on_round: Called with each round's metrics.
 
     Returns:
@@ -234,15 +243,20 @@ def train(
         meter.claim(folder.path)
         meter.restore(records.read_metrics(folder.path))
     states = _states(process, folder, first)
-    evaluate = _evaluate(process, task, data, hparams, runtime)
+    evaluate = _evaluate(process, task, data, hparams, runtime, auditor)
     rounds = participants(hparams, data, world, process)
     examples = getattr(process, "pooled_examples", None)
+    canaries = auditor.canaries if auditor else {}
+    if auditor:
+        _observe_again(auditor, data, rounds, records.read_metrics(folder.path))
 
     def draw(round_num):
         if examples is not None:
             inputs = pooled(hparams, task, data, round_num, num_examples=examples)
             return inputs, {"train/clients": 1, "train/dropouts": 0}
-        inputs = cohort(hparams, task, data, round_num, rounds=rounds, attacking=attacking)
+        inputs = cohort(
+            hparams, task, data, round_num, rounds=rounds, attacking=attacking, canaries=canaries
+        )
         counted = {"train/clients": len(inputs)} | rounds.round(round_num).metrics()
         if attacking.kind != "none":
             found = [attacks.attacks(attacking, c.client, seed=hparams.seed) for c in inputs]
@@ -254,7 +268,16 @@ def train(
     try:
         for round_num in range(first + 1, hparams.rounds + 1):
             state, row = _round(
-                process, hparams, runtime, draw, evaluate, done[1], round_num, states, meter
+                process,
+                hparams,
+                runtime,
+                draw,
+                evaluate,
+                done[1],
+                round_num,
+                states,
+                meter,
+                auditor,
             )
             folder.record(row)
             on_round(row)
@@ -278,7 +301,16 @@ def _states(process, folder: records.RunFolder, first: int) -> state_store.State
     return states
 
 
-def _evaluate(process, task, data, hparams, runtime):
+def _observe_again(auditor, data, rounds, rows) -> None:
+    """Shows an auditor the rounds that were recorded before."""
+    for row in rows:
+        taken = rounds.round(int(row["round"]))
+        if not row.get("train/aborted"):
+            uploads = [stages.first_missing(drops) > stages.UPLOAD for drops in taken.drops]
+            auditor.observe(str(data.train.client_ids[c]) for c in taken.clients[uploads])
+
+
+def _evaluate(process, task, data, hparams, runtime, auditor):
     """Makes the evaluation: (state, round_num, clients' states) -> {metric: value}."""
     of_weights = evaluation.Evaluator(task, data.test)
     personal = None
@@ -298,12 +330,14 @@ def _evaluate(process, task, data, hparams, runtime):
     def evaluate(state, round_num, states):
         metrics = of_weights(process.get_model_weights(state), clients=hparams.eval_clients)
         row = {f"test/{name}": value for name, value in metrics.items()}
+        if auditor:
+            row |= auditor.measure(process.get_model_weights(state).trainable)
         return row | personal(state, round_num, states) if personal else row
 
     return evaluate
 
 
-def _round(process, hparams, runtime, draw, evaluate, state, round_num, states, meter):
+def _round(process, hparams, runtime, draw, evaluate, state, round_num, states, meter, auditor):
     """A round's new state and metrics; one that is aborted keeps the state and says so."""
     clock = [time.perf_counter()]
 
@@ -328,6 +362,8 @@ def _round(process, hparams, runtime, draw, evaluate, state, round_num, states, 
         sent = sum(len(client.data.order) for client in inputs if client.uploads)
         state = output.state
         row |= _train_metrics(output.metrics, sent) | measured
+        if auditor:
+            auditor.observe(client.client for client in inputs if client.uploads)
         arrived = sum(client.uploads for client in inputs) - row.get("train/dropped_clients", 0)
     except stages.AbortedError as error:
         row |= {"train/aborted": 1, **error.metrics}

@@ -81,7 +81,8 @@ class Tree:
 
 
 def _trailing_zeros(number: tf.Tensor, most: int) -> tf.Tensor:
-    divides = [tf.cast(number % 2**i == 0, tf.int32) for i in range(1, most + 1)]
+    # Not `==`, which inside of TFF's graphs compares Python objects.
+    divides = [tf.cast(tf.equal(number % 2**i, 0), tf.int32) for i in range(1, most + 1)]
     return tf.add_n(divides)
 
 

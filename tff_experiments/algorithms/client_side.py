@@ -11,6 +11,7 @@ from tff_experiments.algorithms import ingredients as ingredients_lib
 from tff_experiments.algorithms import rules as rules_lib
 from tff_experiments.algorithms import server_step
 
+CANARY = "canary"  # Of the extras: the seed of what a canary sends, 0 for all others.
 ATTACK = "attack"  # Of the extras: what a client multiplies its updates by, 1 if it is honest.
 
 
@@ -24,6 +25,8 @@ def client_type(
     extras = collections.OrderedDict(rules.extras)
     if ingredients.attacked:
         extras[ATTACK] = np.float32
+    if ingredients.canary_norm:
+        extras[CANARY] = np.int64
     return with_extras(data_type, extras, client_state)
 
 
@@ -63,6 +66,8 @@ def build_work(
             if tf.logical_not(finite):
                 model.reset_metrics()
             factor = client.extras.get(ATTACK)
+            if CANARY in client.extras:
+                result = _with_canary(result, client.extras[CANARY], ingredients.canary_norm)
             sent = collections.OrderedDict(
                 parts=collections.OrderedDict(
                     (name, _sent(part, finite, factor)) for name, part in result.parts.items()
@@ -89,6 +94,35 @@ def unpack(value) -> rules_lib.Client:
         return rules_lib.Client(value)
     extras = dict(value["extras"])
     return rules_lib.Client(value["data"], extras.pop("state", ()), extras)
+
+
+def _with_canary(result, seed, norm: float):
+    """A canary's update is a random direction, whatever it trained."""
+    delta = result.parts["delta"]
+    # As a gradient: the server steps against it.
+    choose = lambda canary, value: tf.where(seed > 0, -norm * canary, value)
+    value = tf.nest.map_structure(choose, direction(delta.value, seed), delta.value)
+    return result._replace(parts={**result.parts, "delta": delta._replace(value=value)})
+
+
+def direction(like, seed: tf.Tensor):
+    """A random direction of norm 1, uniform on the sphere.
+
+    Args:
+        like: A structure of float tensors: shapes and dtypes.
+        seed: int64 [].
+
+    Returns:
+        The structure.
+    """
+    leaves = tf.nest.flatten(like)
+    drawn = [
+        tf.random.stateless_normal(tf.shape(x), tf.stack([seed, i]), alg="philox")
+        for i, x in enumerate(map(tf.convert_to_tensor, leaves))
+    ]
+    length = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(x)) for x in drawn]))
+    cast = [tf.cast(x / length, leaf.dtype) for x, leaf in zip(drawn, leaves, strict=True)]
+    return tf.nest.pack_sequence_as(like, cast)
 
 
 def _pairs(result):

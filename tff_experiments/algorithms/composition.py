@@ -209,11 +209,11 @@ def _aggregators(factory, parts_type):
 def _check_private(parts_type, totals) -> None:
     """Raises ValueError where clients send what a private aggregator does not noise."""
     parts = [name for name, _ in tff.structure.to_elements(parts_type)]
-    if len(parts) > 1 or totals:
+    if len(parts) != 1 or totals:
         raise ValueError(
             f"differential privacy accounts for one vector a client and round; this algorithm "
-            f"sends {', '.join([*parts, *totals])}. Use another, such as fed_avg, or another "
-            f"aggregator."
+            f"sends {', '.join([*parts, *totals]) or 'none'}. Use another, such as fed_avg, or "
+            f"another aggregator."
         )
 
 

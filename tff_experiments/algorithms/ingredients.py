@@ -33,6 +33,7 @@ class Ingredients:
         server_schedule: The same for the server.
         private: Whether the aggregator is one of differential privacy, whose noise is for one
             part of equal weights.
+        canary_norm: L2 norm of what canaries send, see `clients.canaries`; 0 where there are none.
         attacked: Whether clients multiply what they send by a number that they are given, see
             `clients.attacks`.
         num_clients: Of the data set.
@@ -52,6 +53,7 @@ class Ingredients:
     metrics_aggregator: Any = None
     secure: bool = False
     private: bool = False
+    canary_norm: float = 0.0
     client_schedule: Callable[[tf.Tensor], tf.Tensor] = constant_rate
     server_schedule: Callable[[tf.Tensor], tf.Tensor] = constant_rate
     attacked: bool = False

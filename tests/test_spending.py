@@ -1,0 +1,215 @@
+"""What a run says that it spends, against the privacy room; refusals; resumed runs."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from algorithm_helpers import make
+from test_training import run
+
+from tff_experiments import compatibility, records, runtime, spending, tasks, training
+from tff_experiments.aggregation import (
+    ddp_skellam,
+    dp_fedavg,
+    dp_ftrl,
+    local_dp,
+)
+from tff_experiments.algorithms import fed_avg, q_ffl, scaffold
+from tff_experiments.clients import dropouts, participation
+from tff_experiments.privacy import budget, plan, rules
+from tff_experiments.secure_sum import secagg
+
+RUN = {"num_clients": 10, "clients_per_round": 4, "client_sampling": "poisson", "dim": 650}
+HPARAMS = training.Hparams(
+    rounds=6, clients_per_round=4, client_sampling="uniform", eval_every=3, checkpoint_every=2
+)
+
+
+def meter_of(module, *, rounds=6, sampling="uniform", shared=None, **hparams):
+    """(meter, plan) of a run."""
+    shared = shared or spending.Hparams(delta=1e-2)
+    own = module.Hparams(**hparams)
+    made = spending.make_plan(
+        shared, module.privacy(own), **RUN | {"client_sampling": sampling}, rounds=rounds
+    )
+    return spending.Meter(spending.make_budget(shared, made), rounds), made, own
+
+
+def test_each_round_costs_what_the_privacy_room_says():
+    meter, made, _ = meter_of(dp_fedavg, noise_multiplier=1.3, sampling="poisson")
+    found = [meter.spend(4)["privacy/epsilon"] for _ in range(6)]
+    wanted = [plan.build(made).planned(rounds) for rounds in range(1, 7)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    assert found == sorted(found) and found[-1] == meter.planned
+
+
+def test_a_round_that_is_aborted_costs_nothing_and_missing_noise_costs_more():
+    meter, made, _ = meter_of(ddp_skellam, clip=1.0, sampling="poisson")
+    first = meter.spend(4)["privacy/epsilon"]
+    assert meter.spend(None) == {
+        "privacy/epsilon": first,
+        "privacy/delta": 1e-2,
+        "privacy/arrived": rules.ABORTED,
+    }
+    fewer = meter.spend(3)["privacy/epsilon"]
+    assert fewer == plan.build(made).spent([4, rules.ABORTED, 3])
+    assert fewer > plan.build(made).spent([4, rules.ABORTED, 4])
+
+
+@pytest.mark.parametrize("module", [dp_fedavg, ddp_skellam, local_dp])
+def test_a_target_finds_the_noise_that_meets_it(module):
+    shared = spending.Hparams(target_epsilon=3.0, delta=1e-2)
+    meter, *_ = meter_of(module, shared=shared)
+    assert 2.99 < meter.planned <= 3.0
+
+
+def test_a_target_that_bits_can_not_give_is_refused_with_the_bits_that_would_do():
+    with pytest.raises(ValueError, match="bits would do"):
+        meter_of(
+            ddp_skellam, bits=8, sampling="poisson", shared=spending.Hparams(target_epsilon=0.5)
+        )
+
+
+def test_without_noise_there_is_no_budget():
+    own = dp_fedavg.Hparams(noise_multiplier=0.0)
+    made = spending.make_plan(spending.Hparams(), dp_fedavg.privacy(own), rounds=6, **RUN)
+    assert spending.make_budget(spending.Hparams(), made) is None
+
+
+@pytest.mark.parametrize(
+    ("module", "sampling", "hparams", "said"),
+    [
+        (dp_fedavg, "weighted", {}, "no accountant covers clients drawn by their numbers"),
+        (dp_ftrl, "uniform", {}, "take client_sampling round_robin"),
+        (dp_ftrl, "round_robin", {"restart_every": 5}, "take restart_every <= 2"),
+        (dp_ftrl, "round_robin", {"noise": "banded", "bands": 5}, "take bands <= 2"),
+    ],
+)
+def test_clients_that_the_accountant_does_not_cover_are_refused(module, sampling, hparams, said):
+    with pytest.raises(ValueError, match=said):
+        meter_of(module, sampling=sampling, **hparams)
+
+
+def test_a_modulus_too_small_for_the_cohort_is_refused_with_the_bits_that_would_do():
+    own = ddp_skellam.Hparams(bits=8)
+    made = spending.make_plan(
+        spending.Hparams(),
+        ddp_skellam.privacy(own),
+        **RUN | {"num_clients": 10_000, "clients_per_round": 5000},
+        rounds=1,
+    )
+    with pytest.raises(ValueError, match="a modulus of 8 bits is too small for 5000 clients"):
+        spending.make_budget(spending.Hparams(), made)
+
+
+CHECK = {
+    "algorithm": "fed_avg",
+    "needs": fed_avg.NEEDS,
+    "hparams": fed_avg.Hparams(weighting="uniform"),
+    "aggregator": "dp_fedavg",
+    "runtime": "local",
+    "all_are_there": True,
+    "nobody_is_late": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hparams": fed_avg.Hparams()}, "use --fed_avg_weighting=uniform"),
+        ({"algorithm": "q_ffl", "needs": q_ffl.NEEDS}, "needs a weighted mean"),
+        ({"needs": dataclasses.replace(fed_avg.NEEDS, cohort="buffered")}, "came back first"),
+        ({"runtime": "native"}, "use --runtime=local"),
+        ({"all_are_there": False}, "use --availability_model=always"),
+        ({"nobody_is_late": False}, "leave --overselect and --round_deadline_s out"),
+    ],
+)
+def test_wrong_uses_are_refused_with_the_way_out(changes, said):
+    compatibility.check_private(**CHECK)
+    with pytest.raises(ValueError, match=said):
+        compatibility.check_private(**CHECK | changes)
+
+
+def test_an_algorithm_that_sends_more_than_one_vector_is_refused():
+    with pytest.raises(ValueError, match="sends delta, control"):
+        scaffold.build(scaffold.Hparams(), make(private=True))
+
+
+@pytest.fixture(scope="module")
+def linear(ten_clients):
+    return tasks.digits_linear.build(tasks.digits_linear.Hparams(), data=ten_clients, seed=0)
+
+
+def private_run(path, linear, data, *, module=ddp_skellam, rounds=6, until=None, **kwargs):
+    """Runs, or goes on; returns its rows."""
+    meter, made, own = meter_of(module, rounds=rounds, **kwargs)
+    ingredients = dataclasses.replace(
+        make(model_fn=linear.model_fn, num_clients=10),
+        aggregator=module.build(own, meter.budget.mechanism, made),
+        metrics_aggregator=module.METRICS_AGGREGATOR,
+        private=True,
+    )
+    process = fed_avg.build(fed_avg.Hparams(weighting="uniform"), ingredients)
+    hparams = dataclasses.replace(
+        HPARAMS, rounds=rounds, client_sampling=kwargs.get("sampling", "uniform")
+    )
+
+    def stop(row):
+        if row["round"] == until:
+            raise KeyboardInterrupt
+
+    protocol = secagg.build(secagg.Hparams()) if module is ddp_skellam else None
+    world = participation.World(dropping=dropouts.Hparams(rate=0.15, stage="before_upload"))
+    with runtime.use(seed_noise=5, secure_sum=protocol) as context:
+        assert context.draws_noise(process)
+        args = process, linear, data, hparams, context
+        run(path, *args, world=world, meter=meter, on_round=stop)
+    return records.read_metrics(path)
+
+
+def test_a_resumed_run_has_spent_what_an_uninterrupted_one_has(linear, ten_clients, tmp_path):
+    """Under SecAgg, with clients that drop out: who arrived is taken from the rounds' rows."""
+    whole = private_run(tmp_path / "whole", linear, ten_clients)
+    with pytest.raises(KeyboardInterrupt):
+        private_run(tmp_path / "cut", linear, ten_clients, until=3)
+    rows = private_run(tmp_path / "cut", linear, ten_clients)
+    names = ("privacy/epsilon", "privacy/delta", "privacy/arrived", "train/dropouts")
+    assert [[row[n] for n in names] for row in rows] == [[row[n] for n in names] for row in whole]
+    arrived = [row["privacy/arrived"] for row in rows]
+    assert min(arrived) < 4 and rows[-1]["train/loss"] == whole[-1]["train/loss"]
+    meter, *_ = meter_of(ddp_skellam)
+    full = [rules.ABORTED if m == rules.ABORTED else 4 for m in arrived]
+    assert rows[-1]["privacy/epsilon"] == meter.budget.spent(arrived) > meter.budget.spent(full)
+
+
+def test_a_run_that_goes_on_with_other_noise_is_refused(linear, ten_clients, tmp_path):
+    private_run(tmp_path, linear, ten_clients, module=dp_fedavg, rounds=2)
+    private_run(tmp_path, linear, ten_clients, module=dp_fedavg, rounds=3)
+    with pytest.raises(ValueError, match="began with other noise"):
+        private_run(tmp_path, linear, ten_clients, module=dp_fedavg, rounds=4, noise_multiplier=0.5)
+    with pytest.raises(ValueError, match="began with other noise"):
+        private_run(
+            tmp_path, linear, ten_clients, module=dp_fedavg, rounds=4,
+            shared=spending.Hparams(target_epsilon=3.0, delta=1e-2),
+        )  # fmt: skip
+    assert json.loads((tmp_path / spending.FILE).read_text())["delta"] == 1e-2
+
+
+def test_correlated_noise_and_local_noise_run_with_their_sampling(linear, ten_clients, tmp_path):
+    for module, kwargs in (
+        (dp_ftrl, {"sampling": "round_robin"}),
+        (dp_ftrl, {"sampling": "round_robin", "noise": "banded"}),
+        (local_dp, {}),
+    ):
+        name = f"{module.__name__}_{len(kwargs)}"
+        rows = private_run(tmp_path / name, linear, ten_clients, module=module, **kwargs)
+        epsilons = [row["privacy/epsilon"] for row in rows]
+        assert epsilons == sorted(epsilons) and np.all(np.isfinite(epsilons))
+
+
+@pytest.mark.parametrize("changes", [{"target_epsilon": -1.0}, {"delta": 1.0}])
+def test_what_is_out_of_range_is_refused(changes):
+    with pytest.raises(ValueError, match="must be"):
+        spending.Hparams(**changes)
+    assert budget.LEAST_NOISE > 0
