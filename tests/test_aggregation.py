@@ -3,6 +3,7 @@
 With their defaults, `test_contract` trains and resumes them.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from algorithm_helpers import make
 from conftest import REPO
 from test_training import rows_of, run
 
-from tff_experiments import aggregation, tasks, training
+from tff_experiments import aggregation, spending, tasks, training
 from tff_experiments.algorithms import fed_avg
 from tff_experiments.runtime import local, tensorflow_part
 
@@ -38,8 +39,27 @@ class Case(NamedTuple):
 def build(name, **changes):
     plugin, hparams = CASES[name]
     module = aggregation.BY_NAME[plugin]
-    made = make(aggregator=module, aggregator_hparams=module.Hparams(**hparams), **changes)
+    own = module.Hparams(**hparams)
+    if hasattr(module, "privacy"):
+        made = private(module, own, **changes)
+    else:
+        made = make(aggregator=module, aggregator_hparams=own, **changes)
     return module, fed_avg.build(fed_avg.Hparams(), made)
+
+
+def private(module, own, **changes):
+    """Ingredients with an aggregator of differential privacy, for two weights."""
+    run = {"num_clients": 8, "clients_per_round": 2, "client_sampling": "round_robin"}
+    shared = spending.Hparams(delta=1e-2)
+    plan = spending.make_plan(shared, module.privacy(own), rounds=4, dim=2, **run)
+    mechanism = spending.make_budget(shared, plan).mechanism
+    return dataclasses.replace(
+        make(**changes),
+        aggregator=module.build(own, mechanism, plan),
+        metrics_aggregator=module.METRICS_AGGREGATOR,
+        secure=module.SUPPORTS_SECURE_SUM,
+        private=True,
+    )
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -57,11 +77,15 @@ def test_it_sends_and_keeps_what_it_declares(case):
     assert (is_hidden, grows) == (case.module.SUPPORTS_SECURE_SUM, case.module.STACKED)
 
 
-def test_a_round_without_clients_keeps_the_model(case):
+def test_a_round_without_clients_keeps_the_model_but_for_the_servers_noise(case):
     state = case.process.initialize()
     after = case.process.next(state, []).state
     before, after = map(case.process.get_model_weights, (state, after))
+    noised = case.module in (aggregation.dp_fedavg, aggregation.dp_ftrl)
     for a, b in zip(before.trainable, after.trainable, strict=True):
+        if noised:
+            assert np.all(a != b), "a release without noise tells that nobody came"
+            continue
         np.testing.assert_array_equal(a, b)
 
 
