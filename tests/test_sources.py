@@ -22,8 +22,8 @@ def write_npz(folder, **changes):
     return folder
 
 
-def load(name, folder, tmp_path):
-    hparams = datasets.BY_NAME[name].Hparams()
+def load(name, folder, tmp_path, **hparams):
+    hparams = datasets.BY_NAME[name].Hparams(**hparams)
     return datasets.load(name, hparams, data_dir=str(folder), cache_dir=str(tmp_path / "cache"))
 
 
@@ -31,6 +31,21 @@ def test_npz_rows_are_grouped_by_client(tmp_path):
     data = load("npz", write_npz(tmp_path / "d"), tmp_path)
     assert data.train.client_ids == ("a", "b", "c") and data.num_classes == 3
     np.testing.assert_array_equal(data.train.examples("a")["images"][:, 0, 0], [4, 8, 20])
+
+
+def test_npz_may_be_cut_to_the_smaller_labels_and_says_so(tmp_path):
+    folder = write_npz(tmp_path / "d")
+    whole, cut = (load("npz", folder, tmp_path, labels_below=n) for n in (0, 2))
+    assert (whole.num_classes, cut.num_classes) == (3, 2) and cut.name == "npz d labels below 2"
+    for client in ("a", "b"):
+        examples = whole.train.examples(client)
+        keep = examples["labels"] < 2
+        kept = cut.train.examples(client)["images"]
+        np.testing.assert_array_equal(kept, examples["images"][keep])
+    with pytest.raises(
+        ValueError, match=r"train.npz has no label below -1; raise npz_labels_below"
+    ):
+        load("npz", folder, tmp_path, labels_below=-1)
 
 
 def test_npz_that_changed_is_converted_anew(tmp_path):

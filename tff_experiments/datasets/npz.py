@@ -20,6 +20,8 @@ class Hparams:
 
     num_classes: int = 0
     """Number of classes; 0 takes the largest label + 1."""
+    labels_below: int = 0
+    """Keeps the examples with smaller labels, such as 10 for FEMNIST's digits; 0 keeps all."""
 
 
 def build(hparams: Hparams, *, data_dir: pathlib.Path, cache_dir: pathlib.Path):
@@ -31,22 +33,27 @@ def build(hparams: Hparams, *, data_dir: pathlib.Path, cache_dir: pathlib.Path):
                 f"{path} does not exist; --dataset=npz wants train.npz and test.npz in --data_dir."
             )
 
+    below = f" labels below {hparams.labels_below}" if hparams.labels_below else ""
+
     def convert():
-        train, test = (read(path) for path in paths)
+        train, test = (read(path, labels_below=hparams.labels_below) for path in paths)
         largest = max(int(split.labels().max()) for split in (train, test))
         return federated_data.FederatedData(
-            name=f"npz {data_dir.name}",
+            name=f"npz {data_dir.name}{below}",
             train=train,
             test=test,
             num_classes=hparams.num_classes or largest + 1,
         )
 
     key = f"npz-{data_dir.name}-{cache.files_key(paths)}-{hparams.num_classes}"
+    key += below.replace(" ", "-")
     return cache.load_or_convert(cache_dir, key, convert)
 
 
-def read(path: pathlib.Path) -> federated_data.ClientExamples:
-    """Reads one file; rows without `client_ids` belong to one client."""
+def read(path: pathlib.Path, *, labels_below: int = 0) -> federated_data.ClientExamples:
+    """Reads one file; rows without `client_ids` belong to one client. `labels_below`: see
+    `Hparams`.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name != "source"}
@@ -58,6 +65,11 @@ def read(path: pathlib.Path) -> federated_data.ClientExamples:
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(f"{path}: all arrays must be equally long, got {lengths}.")
+    if labels_below:
+        keep = arrays["labels"] < labels_below
+        if not keep.any():
+            raise ValueError(f"{path} has no label below {labels_below}; raise npz_labels_below.")
+        arrays = {name: array[keep] for name, array in arrays.items()}
     columns = {"images": arrays["images"], "labels": arrays["labels"].astype(np.int32)}
     if "client_ids" in arrays:
         return federated_data.by_client(columns, arrays["client_ids"])
