@@ -15,6 +15,7 @@ import queue
 import resource
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import Any
@@ -35,6 +36,20 @@ from tff_experiments.runtime import (
 from tff_experiments.secure_sum import plain
 
 
+_forms: dict[int, Any] = {}
+
+
+def _form_of(computation) -> tff.backends.mapreduce.MapReduceForm:
+    """The form, made once for all contexts that a computation runs in: it takes seconds."""
+    # A computation's own hash serializes it, megabytes of initial weights.
+    if id(computation) not in _forms:
+        _forms[id(computation)] = tff.backends.mapreduce.get_map_reduce_form_for_computation(
+            computation, sessions.without_grappler()
+        )
+        weakref.finalize(computation, _forms.pop, id(computation))
+    return _forms[id(computation)]
+
+
 class Rounds:
     """A compiled `next`."""
 
@@ -50,9 +65,7 @@ class Rounds:
         Raises:
             TypeError, ValueError: It has no MapReduceForm.
         """
-        form = tff.backends.mapreduce.get_map_reduce_form_for_computation(
-            computation, sessions.without_grappler()
-        )
+        form = _form_of(computation)
         self._form = form
         self._state_type = form.type_signature.parameter[0]
         self._client_type = form.type_signature.parameter[1].member
