@@ -166,7 +166,9 @@ def build_aggregator(task, data, hparams: training.Hparams):
     if budget is None:
         logging.warning("--%s_noise_multiplier=0: not private.", FLAGS.aggregator)
         return module.build(own, None, plan), None
-    return module.build(own, budget.mechanism, plan), spending.Meter(budget, hparams.rounds)
+    return module.build(own, budget.mechanism, plan), spending.Meter(
+        budget, hparams.rounds, repeatable=FLAGS.seed_noise >= 0
+    )
 
 
 def build_process(task, data, hparams: training.Hparams, factory=None):
@@ -323,7 +325,10 @@ def print_summary(folder: records.RunFolder, task, data, meter) -> None:
         table.append(
             ("epsilon", f"{spent:.4g} at delta {delta:.3g}, {meter.planned:.4g} were planned")
         )
-        table.append(("it holds where", meter.budget.relation))
+        repeatable = FLAGS.seed_noise >= 0
+        table.append(
+            ("it holds where", "NOWHERE: --seed_noise" if repeatable else meter.budget.relation)
+        )
     table.append(("files", str(folder.path)))
     width = max(len(name) for name, _ in table)
     print("\n".join(f"{name:<{width}}  {value}" for name, value in table))
@@ -353,6 +358,8 @@ def run(result_flags: list[str]) -> None:
         folder = open_folder()
         progress = None
         try:
+            if meter is not None:
+                meter.check(folder.path)
             folder.claim(
                 hparams_flags.lines(result_flags), about.run(sys.argv, data), may_grow="rounds"
             )

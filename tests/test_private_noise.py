@@ -192,6 +192,16 @@ def test_a_runtimes_seed_moves_no_noise():
     assert not np.array_equal(*found)
 
 
+@pytest.mark.parametrize(
+    "ask", [lambda: private_noise.normal([3]), lambda: private_noise.integers("skellam", 2.0, 3)]
+)
+def test_where_nobody_feeds_it_a_graph_fails(ask):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        asked = ask()
+        with pytest.raises(tf.errors.InvalidArgumentError, match="minval < maxval"):
+            session.run(asked)
+
+
 def test_inside_of_a_function_of_the_graph_it_is_refused():
     @tff.tensorflow.computation
     def nested():

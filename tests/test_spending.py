@@ -8,7 +8,7 @@ import pytest
 from algorithm_helpers import make
 from test_training import run
 
-from tff_experiments import compatibility, records, runtime, spending, tasks, training
+from tff_experiments import checkpoints, compatibility, records, runtime, spending, tasks, training
 from tff_experiments.aggregation import (
     ddp_skellam,
     dp_fedavg,
@@ -17,7 +17,7 @@ from tff_experiments.aggregation import (
 )
 from tff_experiments.algorithms import fed_avg, q_ffl, scaffold
 from tff_experiments.clients import dropouts, participation
-from tff_experiments.privacy import budget, plan, rules
+from tff_experiments.privacy import plan, rules
 from tff_experiments.secure_sum import secagg
 
 RUN = {"num_clients": 10, "clients_per_round": 4, "client_sampling": "poisson", "dim": 650}
@@ -36,16 +36,18 @@ def meter_of(module, *, rounds=6, sampling="uniform", shared=None, **hparams):
     return spending.Meter(spending.make_budget(shared, made), rounds), made, own
 
 
-def test_each_round_costs_what_the_privacy_room_says():
+def test_each_round_costs_what_the_privacy_room_says(tmp_path):
     meter, made, _ = meter_of(dp_fedavg, noise_multiplier=1.3, sampling="poisson")
+    meter.claim(tmp_path, 0, 0)
     found = [meter.spend(4)["privacy/epsilon"] for _ in range(6)]
     wanted = [plan.build(made).planned(rounds) for rounds in range(1, 7)]
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
     assert found == sorted(found) and found[-1] == meter.planned
 
 
-def test_a_round_that_is_aborted_costs_nothing_and_missing_noise_costs_more():
-    meter, made, _ = meter_of(ddp_skellam, clip=1.0, sampling="poisson")
+def test_a_round_that_is_aborted_costs_nothing_and_missing_noise_costs_more(tmp_path):
+    meter, made, _ = meter_of(ddp_skellam, clip=1.0)
+    meter.claim(tmp_path, 0, 0)
     first = meter.spend(4)["privacy/epsilon"]
     assert meter.spend(None) == {
         "privacy/epsilon": first,
@@ -141,9 +143,12 @@ def linear(ten_clients):
     return tasks.digits_linear.build(tasks.digits_linear.Hparams(), data=ten_clients, seed=0)
 
 
-def private_run(path, linear, data, *, module=ddp_skellam, rounds=6, until=None, **kwargs):
+def private_run(
+    path, linear, data, *, module=ddp_skellam, rounds=6, until=None, on_round=None, **kwargs
+):
     """Runs, or goes on; returns its rows."""
     meter, made, own = meter_of(module, rounds=rounds, **kwargs)
+    meter = spending.Meter(meter.budget, rounds, repeatable=True)
     ingredients = dataclasses.replace(
         make(model_fn=linear.model_fn, num_clients=10),
         aggregator=module.build(own, meter.budget.mechanism, made),
@@ -156,6 +161,8 @@ def private_run(path, linear, data, *, module=ddp_skellam, rounds=6, until=None,
     )
 
     def stop(row):
+        if on_round:
+            on_round(row)
         if row["round"] == until:
             raise KeyboardInterrupt
 
@@ -193,7 +200,76 @@ def test_a_run_that_goes_on_with_other_noise_is_refused(linear, ten_clients, tmp
             tmp_path, linear, ten_clients, module=dp_fedavg, rounds=4,
             shared=spending.Hparams(target_epsilon=3.0, delta=1e-2),
         )  # fmt: skip
-    assert json.loads((tmp_path / spending.FILE).read_text())["delta"] == 1e-2
+    assert json.loads((tmp_path / spending.NOISE).read_text())["delta"] == 1e-2
+
+
+def test_banded_noise_is_of_as_many_rounds_as_it_was_made_for(tmp_path):
+    for rounds in (6, 9):
+        meter, *_ = meter_of(dp_ftrl, noise="banded", sampling="round_robin", rounds=rounds)
+        if rounds == 6:
+            meter.claim(tmp_path, 0, 0)
+    with pytest.raises(ValueError, match="began with other noise"):
+        meter.check(tmp_path)
+
+
+def test_a_round_that_was_seen_is_not_released_a_second_time(tmp_path):
+    """The checkpoints of rounds 3 and 4 are lost: to draw these again would cost twice."""
+    meter, *_ = meter_of(dp_fedavg)
+    meter.claim(tmp_path, 0, 0)
+    for _ in range(4):
+        meter.spend(4)
+    again, *_ = meter_of(dp_fedavg)
+    with pytest.raises(ValueError, match="checkpoint is of round 2, and round 4 was seen"):
+        again.claim(tmp_path, 2, 4)
+    again.claim(tmp_path, 4, 4)
+    assert again.spend(4)["privacy/epsilon"] == again.budget.spent([4] * 5)
+
+
+def test_a_round_that_nobody_saw_is_drawn_anew_and_counted_once(tmp_path):
+    """Killed after round 3 was drawn, and before its checkpoint: it has no row either."""
+    meter, *_ = meter_of(ddp_skellam)
+    meter.claim(tmp_path, 0, 0)
+    for arrived in (4, 3, 2):
+        meter.spend(arrived)
+    again, *_ = meter_of(ddp_skellam)
+    again.claim(tmp_path, 2, 2)
+    assert again.spend(4)["privacy/epsilon"] == again.budget.spent([4, 3, 4])
+    third, *_ = meter_of(ddp_skellam)
+    third.claim(tmp_path, 3, 3)
+    assert third.spend(None)["privacy/epsilon"] == third.budget.spent([4, 3, 4])
+
+
+def test_a_ledger_with_a_hole_is_refused(tmp_path):
+    meter, *_ = meter_of(dp_fedavg)
+    meter.claim(tmp_path, 0, 0)
+    meter.spend(4)
+    with pytest.raises(ValueError, match="lacks round 2"):
+        meter_of(dp_fedavg)[0].claim(tmp_path, 2, 2)
+
+
+def test_cohorts_are_drawn_from_a_secret_of_the_run_and_not_from_its_seed(tmp_path):
+    seeds = []
+    for name in ("one", "other", "one"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        meter, *_ = meter_of(dp_fedavg)
+        meter.claim(tmp_path / name, 0, 0)
+        seeds.append(meter.cohort_seed)
+    assert seeds[0] == seeds[2] != seeds[1] and max(seeds) > 2**64
+    assert (tmp_path / "one" / spending.NOISE).stat().st_mode & 0o077 == 0
+    repeatable = spending.Meter(meter.budget, 6, repeatable=True)
+    (tmp_path / "third").mkdir()
+    repeatable.claim(tmp_path / "third", 0, 0)
+    assert repeatable.cohort_seed is None
+
+
+def test_a_private_run_has_each_round_on_disk_before_it_is_seen(linear, ten_clients, tmp_path):
+    seen = []
+
+    def look(row):
+        seen.append((row["round"], checkpoints.rounds(tmp_path / "checkpoints")[-1]))
+
+    private_run(tmp_path, linear, ten_clients, module=dp_fedavg, rounds=3, on_round=look)
+    assert seen == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_correlated_noise_and_local_noise_run_with_their_sampling(linear, ten_clients, tmp_path):
@@ -204,12 +280,12 @@ def test_correlated_noise_and_local_noise_run_with_their_sampling(linear, ten_cl
     ):
         name = f"{module.__name__}_{len(kwargs)}"
         rows = private_run(tmp_path / name, linear, ten_clients, module=module, **kwargs)
-        epsilons = [row["privacy/epsilon"] for row in rows]
-        assert epsilons == sorted(epsilons) and np.all(np.isfinite(epsilons))
+        _, made, _ = meter_of(module, **kwargs)
+        wanted = [plan.build(made).planned(number) for number in range(1, 7)]
+        assert [row["privacy/epsilon"] for row in rows] == wanted
 
 
 @pytest.mark.parametrize("changes", [{"target_epsilon": -1.0}, {"delta": 1.0}])
 def test_what_is_out_of_range_is_refused(changes):
     with pytest.raises(ValueError, match="must be"):
         spending.Hparams(**changes)
-    assert budget.LEAST_NOISE > 0

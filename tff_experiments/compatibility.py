@@ -84,7 +84,7 @@ def check(
             f"--attack_kind={attack} changes what clients send, for which {where} has no place; "
             f"use --attack_kind=label_flip, or another."
         )
-    if has_canaries and (runtime == "native" or not needs.supports_attacks):
+    if has_canaries and (runtime == "native" or not needs.supports_attacks or needs.personal):
         where = "--runtime=native" if runtime == "native" else f"--algorithm={algorithm}"
         raise ValueError(
             f"--canary_count changes what clients send, for which {where} has no place; use "

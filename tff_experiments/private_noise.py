@@ -3,14 +3,14 @@
 TensorFlow's generators are seeded with 64 bits or less, TFF's with the time, and a run's are
 functions of its seed: who knows these subtracts the noise. So a graph only says which noise it
 wants (`normal`, `integers`), and our runtime makes an input of it (`take`), drawn from the
-operating system's generator (`Source`). On any other runtime such a graph is not private.
+operating system's generator. On any other runtime such a graph fails.
 
     normal          Phi^-1(u), u = (k + 1/2) 2^-52, k of 52 random bits: |x| < 8.3
     integers        a random sign, and a magnitude m with P(> m) a multiple of 2^-63, by a table
 
 Gaussian noise is rounded to floats, and has gaps that an attacker may use (Mironov 2012); integers
-have none: each of probability p is drawn with one within p 2^-40 + 2^-62 of it. Drawing does not
-take constant time.
+have none: the probabilities of their tails are within a relative 2^-34 and 2^-62 of the law's.
+Drawing does not take constant time.
 """
 
 import dataclasses
@@ -50,17 +50,23 @@ def normal(shape) -> tf.Tensor:
     """Asks for standard normal noise, float32 of a static shape."""
     noise = Noise("normal", 1.0, tuple(tf.TensorShape(shape).as_list()))
     shape = tf.constant(noise.shape, tf.int32, [len(noise.shape)])
-    return _mark(noise, tf.raw_ops.RandomStandardNormal(shape=shape, dtype=tf.float32))
+    with tf.control_dependencies([_fails([])]):
+        return _mark(noise, tf.raw_ops.RandomStandardNormal(shape=shape, dtype=tf.float32))
 
 
 def integers(
     distribution: Literal["discrete_gaussian", "skellam"], stddev: float, size: int
 ) -> tf.Tensor:
     """Asks for integer noise of mean 0, int64 [size]."""
-    zeros = tf.raw_ops.RandomUniformInt(
-        shape=[size], minval=tf.constant(0, tf.int64), maxval=tf.constant(1, tf.int64)
+    return _mark(Noise(distribution, float(stddev), (size,)), _fails([size]))
+
+
+def _fails(shape) -> tf.Tensor:
+    """An op that fails where it is run, int64: there is no integer >= 0 and < 0."""
+    zero = tf.constant(0, tf.int64)
+    return tf.raw_ops.RandomUniformInt(
+        shape=tf.constant(shape, tf.int32, [len(shape)]), minval=zero, maxval=zero
     )
-    return _mark(Noise(distribution, float(stddev), (size,)), zeros)
 
 
 def _mark(noise: Noise, tensor: tf.Tensor) -> tf.Tensor:

@@ -1,20 +1,21 @@
 """What a run spends of privacy: planned before its first round, measured after each.
 
 It joins the chosen aggregator's mechanism with how the run draws its clients, and hands both to the
-privacy room. What was spent depends on the rounds' sums alone, whose numbers of clients stand in
-`metrics.jsonl` (`privacy/arrived`): a resumed run needs nothing else.
+privacy room.
 """
 
 import dataclasses
 import json
 import math
+import os
 import pathlib
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from tff_experiments.privacy import accountants, budget, plan, rules
+from tff_experiments.privacy import accountants, budget, mechanisms, plan, rules
 
-FILE = "privacy.json"
+NOISE, LEDGER = "privacy.json", "privacy.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +28,10 @@ class Hparams:
     """At which epsilon is meant; 0 is 1 / the number of clients."""
     accountant: Literal[tuple(accountants.BY_NAME)] = "rdp"
     """Renyi DP, the same at integer orders only, or privacy loss distributions."""
-    neighbours: Literal["removed", "replaced"] = "removed"
-    """--client_sampling=uniform: data without a client, or with another in its place."""
+    neighbours: Literal["removed", "replaced", "published"] = "removed"
+    """uniform: data without a client, or with another in its place; poisson, distributed noise:
+    counted as in its papers, which is less than it is.
+    """
 
     def __post_init__(self):
         if not 0 <= self.target_epsilon < math.inf:
@@ -60,54 +63,114 @@ def make_budget(hparams: Hparams, planned: plan.Hparams) -> budget.Budget | None
     if not planned.noise_multiplier:
         return None
     made = plan.build(planned)
-    made.planned(planned.rounds)
+    if not math.isfinite(made.planned(planned.rounds)):
+        raise ValueError(
+            "no bound is known for this noise; take a larger noise_multiplier, or more bits."
+        )
     return made
 
 
 class Meter:
-    """Counts what the rounds of a run spend."""
+    """Counts what the rounds of a run spend, in two files of its folder.
 
-    def __init__(self, made: budget.Budget, rounds: int):
-        """Takes the budget and the number of all rounds."""
-        self.budget, self._rounds = made, rounds
+    privacy.json    the noise, which a resumed run must share; and the secret that cohorts are drawn
+                    from: who knows the cohorts of a run, as from its seed, knows who was in none,
+                    and no sampling amplifies anything for him
+    privacy.jsonl   a line a round, on disk before anybody sees the round
+    """
+
+    def __init__(self, made: budget.Budget, rounds: int, *, repeatable: bool = False):
+        """Takes the budget, the number of all rounds, and whether cohorts are a function of the
+        run's seed: for runs whose noise is, too.
+        """
+        self.budget, self._rounds, self._repeatable = made, rounds, repeatable
         self._arrived: list[int] = []
+        self._folder: pathlib.Path | None = None
+        self.cohort_seed: int | None = None
 
     @property
     def planned(self) -> float:
         """Epsilon of all rounds, if all goes as expected."""
         return self.budget.planned(self._rounds)
 
-    def claim(self, folder: pathlib.Path) -> None:
-        """Writes what the noise is, or checks it; raises ValueError where a run began with other
-        noise, since then nobody's rule covers the whole.
-        """
-        now = {name: repr(getattr(self.budget, name)) for name in ("mechanism", "participation")}
-        path = folder / FILE
+    def _noise(self) -> dict[str, Any]:
+        noise = {name: repr(getattr(self.budget, name)) for name in ("mechanism", "participation")}
+        if isinstance(self.budget.mechanism, mechanisms.BandedFactorization):
+            noise["rounds"] = self._rounds  # Its matrix depends on them.
+        return noise
+
+    def check(self, folder: pathlib.Path) -> None:
+        """Raises ValueError where a run began with other noise: no rule covers the whole then."""
+        path = folder / NOISE
         if not path.exists():
-            path.write_text(json.dumps(now | {"delta": self.budget.delta}, indent=1) + "\n")
-        elif any(json.loads(path.read_text())[name] != text for name, text in now.items()):
+            return
+        began = json.loads(path.read_text())
+        if any(began.get(name) != value for name, value in self._noise().items()):
             raise ValueError(
-                f"{folder} began with other noise than these flags ask for ({path.name} says "
-                f"which): with --target_epsilon or --dp_ftrl_noise=banded the number of rounds is "
-                f"part of it. Take another --output_dir."
+                f"{folder} began with other noise than these flags ask for ({NOISE} says which): "
+                f"with --target_epsilon or --dp_ftrl_noise=banded the number of rounds is part of "
+                f"it. Take another --output_dir."
             )
 
-    def restore(self, rows: Iterable[Mapping[str, float]]) -> None:
-        """Takes the rounds that were recorded before."""
-        self._arrived = [int(row["privacy/arrived"]) for row in rows]
+    def claim(self, folder: pathlib.Path, done: int, recorded: int) -> None:
+        """Makes a folder the run's, or goes on there.
+
+        Args:
+            folder: The run's.
+            done: The round of the checkpoint that the run goes on from.
+            recorded: The last round that metrics are there of.
+
+        Raises:
+            ValueError: The run began with other noise; or a round after the checkpoint was seen,
+                and would be released a second time, with other noise.
+        """
+        self.check(folder)
+        if recorded > done:
+            raise ValueError(
+                f"{folder}: the newest checkpoint is of round {done}, and round {recorded} was "
+                f"seen; to go on would release a round twice, which is not accounted for. Bring "
+                f"the checkpoint back, or take another --output_dir."
+            )
+        path = folder / NOISE
+        if not path.exists():
+            secret = None if self._repeatable else secrets.token_hex(16)
+            about = self._noise() | {"delta": self.budget.delta, "cohort_secret": secret}
+            _append(path, json.dumps(about, indent=1) + "\n")
+        secret = json.loads(path.read_text())["cohort_secret"]
+        self.cohort_seed = None if secret is None else int(secret, 16)
+        self._folder = folder
+        lines = (folder / LEDGER).read_text().splitlines() if (folder / LEDGER).exists() else []
+        entries = [json.loads(line) for line in lines]
+        # What was drawn in a round that nobody saw is drawn anew.
+        latest = {entry["round"]: entry["arrived"] for entry in entries if entry["round"] <= done}
+        missing = set(range(1, done + 1)) - set(latest)
+        if missing:
+            raise ValueError(
+                f"{folder / LEDGER} lacks round {min(missing)}; what was spent is not known."
+            )
+        self._arrived = [latest[number] for number in range(1, done + 1)]
 
     def spend(self, arrived: int | None) -> dict[str, float]:
-        """Counts a round.
+        """Counts a round, and has it on disk.
 
         Args:
             arrived: Clients whose noise is in the released sum, None where none was released.
 
         Returns:
-            {metric: value}: epsilon so far, delta, and what `restore` takes.
+            {metric: value}: epsilon so far, delta, and who arrived.
         """
-        self._arrived.append(rules.ABORTED if arrived is None else arrived)
+        self._arrived.append(rules.ABORTED if arrived is None else int(arrived))
+        entry = {"round": len(self._arrived), "arrived": self._arrived[-1]}
+        _append(self._folder / LEDGER, json.dumps(entry) + "\n")
         return {
             "privacy/epsilon": self.budget.spent(self._arrived),
             "privacy/delta": self.budget.delta,
             "privacy/arrived": self._arrived[-1],
         }
+
+
+def _append(path: pathlib.Path, text: str) -> None:
+    with open(path, "a", opener=lambda name, mode: os.open(name, mode, 0o600)) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

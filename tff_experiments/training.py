@@ -142,9 +142,10 @@ def participants(
     data: federated_data.FederatedData,
     world: participation.World,
     process: Any = None,
+    seed: int | None = None,
 ) -> participation.Participation:
-    """The rounds' clients, those of a buffered server where `process` has one; raises ValueError
-    where the flags do not go together.
+    """The rounds' clients, those of a buffered server where `process` has one, drawn from the run's
+    seed unless from another; raises ValueError where the flags do not go together.
     """
     counts = data.train.counts
     buffer = getattr(process, "buffer", None)
@@ -157,7 +158,7 @@ def participants(
         how=hparams.client_sampling,
         examples=hparams.client_epochs
         * np.minimum(counts, hparams.max_examples_per_client or np.inf),
-        seed=hparams.seed,
+        seed=hparams.seed if seed is None else seed,
     )
 
 
@@ -235,16 +236,17 @@ def train(
     Raises:
         ClientError: A client's work failed; the rounds before are kept in a checkpoint.
         DivergedError: A loss or an update is not finite; the last good checkpoint stays.
+        ValueError: A private run can't go on so; see `spending.Meter.claim`.
         OSError: The files can't be written; the checkpoints that are there stay.
     """
     first, state = checkpoints.load_latest(folder.checkpoints, process.initialize())
-    folder.restart_after(first)
     if meter is not None:
-        meter.claim(folder.path)
-        meter.restore(records.read_metrics(folder.path))
+        before = records.read_metrics(folder.path)
+        meter.claim(folder.path, first, int(before[-1]["round"]) if before else 0)
+    folder.restart_after(first)
     states = _states(process, folder, first)
     evaluate = _evaluate(process, task, data, hparams, runtime, auditor)
-    rounds = participants(hparams, data, world, process)
+    rounds = participants(hparams, data, world, process, meter and meter.cohort_seed)
     examples = getattr(process, "pooled_examples", None)
     canaries = auditor.canaries if auditor else {}
     if auditor:
@@ -279,11 +281,15 @@ def train(
                 meter,
                 auditor,
             )
+            if meter is not None and not _not_finite(row):
+                # Nobody sees a private round that a resumed run would draw anew.
+                done = round_num, state
+                _checkpoint(folder, *done, states)
             folder.record(row)
             on_round(row)
             _check_finite(row, folder)
             done = round_num, state
-            if _due(round_num, hparams.checkpoint_every, hparams.rounds):
+            if meter is None and _due(round_num, hparams.checkpoint_every, hparams.rounds):
                 _checkpoint(folder, *done, states)
     except (KeyboardInterrupt, SystemExit, client_round.ClientError):
         if done[0] not in (0, *checkpoints.rounds(folder.checkpoints)):
@@ -410,12 +416,18 @@ def _due(round_num: int, every: int, rounds: int) -> bool:
     return round_num == rounds or bool(every and round_num % every == 0)
 
 
-def _check_finite(row: dict[str, float], folder: records.RunFolder) -> None:
+def _not_finite(row: dict[str, float]) -> list[str]:
+    """What of a round became infinite or NaN."""
     bad = [name for name, value in row.items() if not math.isfinite(value)]
     if row.get("train/lost_examples") and not row["train/num_examples"]:
         bad.append("the update of every client")
     if row.get("train/update_non_finite"):
         bad.append("the model update")
+    return bad
+
+
+def _check_finite(row: dict[str, float], folder: records.RunFolder) -> None:
+    bad = _not_finite(row)
     if bad:
         kept = checkpoints.rounds(folder.checkpoints)
         raise DivergedError(

@@ -98,6 +98,8 @@ def unpack(value) -> rules_lib.Client:
 
 def _with_canary(result, seed, norm: float):
     """A canary's update is a random direction, whatever it trained."""
+    if "delta" not in result.parts:
+        raise ValueError("--canary_count: this algorithm's clients send no update of the model.")
     delta = result.parts["delta"]
     # As a gradient: the server steps against it.
     choose = lambda canary, value: tf.where(seed > 0, -norm * canary, value)

@@ -76,7 +76,13 @@ class Budget:
         if poisson and isinstance(self.mechanism, distributed.Distributed):
             # A client that was not there would take its noise along, and the sum would show it.
             relation = rules.Relation.REPLACE_SPECIAL
-        return _RELATIONS[relation]
+        central = not isinstance(self.mechanism, distributed.Distributed)
+        if relation is rules.Relation.REPLACE_SPECIAL and central:
+            # Zeros would still be counted, by an adaptive clip.
+            return "a client is left out of its rounds"
+        hidden = poisson and self.participation.cohort_is_hidden
+        assumed = ", and nobody sees how many came (as published)" if hidden else ""
+        return _RELATIONS[relation] + assumed
 
 
 _RELATIONS = {

@@ -18,6 +18,10 @@ class Poisson:
     """Clients there are."""
     clients_per_round: float
     """Expected cohort."""
+    cohort_is_hidden: bool = False
+    """Distributed noise alone: takes it that nobody sees how many came, as its papers do, though
+    the noise, which grows with the cohort, shows it.
+    """
 
     def __post_init__(self):
         _check(self.num_clients, self.clients_per_round)
@@ -63,7 +67,7 @@ def from_sampling(
     *,
     num_clients: int,
     clients_per_round: int,
-    neighbours: Literal["removed", "replaced"] = "removed",
+    neighbours: Literal["removed", "replaced", "published"] = "removed",
 ) -> Participation:
     """What the accountant may assume of a run's client sampling.
 
@@ -72,14 +76,14 @@ def from_sampling(
             taken in turn) or "weighted" (in proportion to examples).
         num_clients: Clients there are.
         clients_per_round: Clients drawn; the expectation under "poisson".
-        neighbours: See `FixedSize`.
+        neighbours: See `FixedSize`; "published" is `Poisson.cohort_is_hidden`.
 
     Raises:
         ValueError: An unknown `how`, or a cohort that is not in 1 .. `num_clients`.
     """
     _check(num_clients, clients_per_round)
     rules = {
-        "poisson": lambda: Poisson(num_clients, clients_per_round),
+        "poisson": lambda: Poisson(num_clients, clients_per_round, neighbours == "published"),
         "uniform": lambda: FixedSize(num_clients, clients_per_round, neighbours),
         # The order is a circle, and its length no multiple of the cohort.
         "round_robin": lambda: MinSeparation(num_clients // clients_per_round),
@@ -87,6 +91,8 @@ def from_sampling(
     }
     if how not in rules:
         raise ValueError(f"client_sampling must be one of {sorted(rules)}, got {how!r}.")
+    if neighbours == "published" and how != "poisson":
+        raise ValueError("neighbours=published is how papers account for client_sampling=poisson.")
     return rules[how]()
 
 

@@ -38,8 +38,10 @@ class Hparams:
     """Clients in a round (poisson: their expected number)."""
     client_sampling: Literal["poisson", "uniform", "round_robin", "weighted"] = "poisson"
     """How a round's clients are drawn."""
-    neighbours: Literal["removed", "replaced"] = "removed"
-    """uniform: epsilon is for data without a client, or with another in its place."""
+    neighbours: Literal["removed", "replaced", "published"] = "removed"
+    """uniform: epsilon is for data without a client, or with another in its place; poisson,
+    distributed noise: counted as published, as if nobody saw the cohort's size.
+    """
     noise_multiplier: float = 1.0
     """Standard deviation of the noise over the clip; without a target epsilon."""
     clip: float = 1.0
@@ -130,6 +132,10 @@ def answer(hparams: Hparams, target_epsilon: float | None = None) -> Answer:
 
 
 def _mechanism(hparams: Hparams, how: participation.Participation):
+    if hparams.neighbours == "published" and hparams.mechanism not in _DISTRIBUTED:
+        raise ValueError(
+            f"neighbours=published is for distributed noise, not for {hparams.mechanism}."
+        )
     separation = getattr(how, "separation", 1)
     z = hparams.noise_multiplier
     if hparams.mechanism in _DISTRIBUTED:

@@ -2,8 +2,9 @@
 
 |                     | Poisson        | fixed size       | min separation b   |
 |---------------------|----------------|------------------|--------------------|
-| server's Gaussian,  | amplified;     | amplified; add or| once in b rounds;  |
-| distributed         | add or remove  | remove, replace  | replace by nothing |
+| server's Gaussian   | amplified;     | amplified; add or| once in b rounds;  |
+|                     | add or remove  | remove, replace  | replace by nothing |
+| distributed         | as fixed size  | the same         | the same           |
 | tree, banded        | -              | -                | b rounds or less   |
 | local               | every round    | every round      | once in b rounds   |
 
@@ -12,6 +13,10 @@ a zero by C: `dp_accounting` leaves it to the caller to say so in the noise mult
 fixed size has another client in the place of one that is taken out. So the sum is a mixture, with
 weight q, of sums 2 C apart, which is what Poisson sampling is with noise of z / 2 (Zhu, Dong, Wang,
 AISTATS 2022, https://arxiv.org/abs/2106.08567).
+
+Distributed noise grows with the cohort, which its sum shows: given the size m, a Poisson cohort is
+one of fixed size, drawn at rate m / n, and a client that is not in it has another in its place.
+`Poisson.cohort_is_hidden` counts as published instead: at the expected rate, one client apart.
 
 Rounds are given as a sequence with one number each: how many clients' noise is in the sum that was
 released, or `ABORTED` where none was. Distributed noise needs the count; else it is not looked at.
@@ -75,9 +80,13 @@ def of_rounds(
             how.num_clients, how.clients_per_round, mechanism.event(m, sensitivity=2)
         )
         return Rule(_each(sampled, _released(mechanism, arrived)), Relation.REPLACE_ONE)
-    moved = 2 if isinstance(how, participation.FixedSize) else 1
+    is_seen = isinstance(mechanism, distributed.Distributed) and not getattr(
+        how, "cohort_is_hidden", True
+    )
+    moved = 2 if is_seen or isinstance(how, participation.FixedSize) else 1
     sampled = lambda m: dp_accounting.PoissonSampledDpEvent(
-        how.clients_per_round / how.num_clients, mechanism.event(m, sensitivity=moved)
+        (m if is_seen else how.clients_per_round) / how.num_clients,
+        mechanism.event(m, sensitivity=moved),
     )
     return Rule(_each(sampled, _released(mechanism, arrived)), Relation.ADD_OR_REMOVE_ONE)
 

@@ -35,7 +35,6 @@ from tff_experiments.runtime import (
 )
 from tff_experiments.secure_sum import plain
 
-
 _forms: dict[int, Any] = {}
 
 
