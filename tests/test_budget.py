@@ -16,7 +16,8 @@ from tff_experiments.privacy import (
 
 # Kairouz, Liu, Steinke 2021; Agarwal, Kairouz, Liu 2021: EMNIST.
 ROUNDS = 1500
-EMNIST = participation.Poisson(3400, 100)
+# As the authors count: see `Poisson.cohort_is_hidden`.
+EMNIST = participation.Poisson(3400, 100, cohort_is_hidden=True)
 DELTA = 1 / 3400
 INTEGER_ORDERS = accountants.BY_NAME["rdp_integer"]
 
@@ -67,7 +68,7 @@ def test_epsilon_of_tffs_tutorial():
 
 def test_dropouts_cost_what_a_gaussian_of_the_noise_that_is_left_does():
     # The authors' figure: 32 bits, clip 1, delta 1e-5, all of 100 clients in each of 1500 rounds.
-    how = participation.Poisson(100, 100)
+    how = participation.Poisson(100, 100, cohort_is_hidden=True)
     plan = distributed.Distributed("discrete_gaussian", 1.0, 1.0, 100, 2**20, 32)
     plan = budget.calibrate(budget.Budget(plan, how, 1e-5), 4.0, rounds=ROUNDS)
     z = plan.mechanism.noise_multiplier
@@ -191,4 +192,9 @@ def test_neighbours_are_in_words():
         assert relation(mechanism, fixed[1]) == "a client is replaced by another"
     assert relation(gaussian, EMNIST) == "a client is added or removed"
     # Under Poisson sampling its noise would be missed.
-    assert relation(skellam, EMNIST) == "a client's updates are replaced by zeros"
+    zeros = "a client's updates are replaced by zeros"
+    assert relation(skellam, participation.Poisson(3400, 100)) == zeros
+    assert relation(skellam, EMNIST) == f"{zeros}, and nobody sees how many came (as published)"
+    assert relation(gaussian, participation.MinSeparation(34)) == (
+        "a client is left out of its rounds"
+    )

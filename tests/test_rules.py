@@ -1,5 +1,6 @@
 """Which event a run is, by hand; and what has none is refused with a way out."""
 
+import dataclasses
 import itertools
 
 import dp_accounting
@@ -59,9 +60,37 @@ def test_distributed_noise_is_that_of_those_who_arrived(how):
     rule = rules.of_rounds(SUM, how, [5, 3, 5, 0, rules.ABORTED, 6])
     found = {event.event.arrived: count for event, count in counts(rule).items()}
     assert found == {5: 2, 3: 1, 6: 1}
-    clients_moved = 1 if how is POISSON else 2
     for event in counts(rule):
-        assert event.event.l2_sensitivity == clients_moved * SUM.scaled_l2_norm
+        assert event.event.l2_sensitivity == 2 * SUM.scaled_l2_norm
+
+
+def test_as_published_a_poisson_cohort_is_amplified_as_if_its_size_were_hidden():
+    rule = rules.of_rounds(SUM, participation.Poisson(50, 5, cohort_is_hidden=True), [5, 7])
+    for event in counts(rule):
+        assert event.sampling_probability == 0.1
+        assert event.event.l2_sensitivity == SUM.scaled_l2_norm
+    seen = rules.of_rounds(SUM, POISSON, [3, 7])
+    assert sorted(event.sampling_probability for event in counts(seen)) == [0.1, 0.14]
+
+
+def test_where_the_cohorts_size_is_seen_the_published_rule_is_broken_and_ours_holds():
+    """All others hold -1, a client 1 or nothing: with m clients the sum less -m is 0 without it and
+    2 or 1 with it. Noise is Gaussian, as with many bits.
+    """
+    m, z, q, grid = 5, 3.0, 0.1, np.arange(-40, 40, 0.01)
+    density = lambda mean: (1 - q) * stats.norm.pdf(grid, 0, z) + q * stats.norm.pdf(grid, mean, z)
+    p, other = density(2), density(1)
+    many = dataclasses.replace(SUM, bits=32)
+    bounds = []
+    for hidden in (False, True):
+        how = participation.Poisson(50, 5, cohort_is_hidden=hidden)
+        rule = rules.of_rounds(many, how, [m])
+        bounds.append(accountants.RdpAccountant(rule.relation, orders=(2, 8)).compose(rule.event))
+    for i, a in enumerate((2, 8)):
+        exact = np.log((p**a * other ** (1 - a)).sum() * 0.01) / (a - 1)
+        without = np.log((p**a * density(0) ** (1 - a)).sum() * 0.01) / (a - 1)
+        assert max(exact, without) <= bounds[0].rdp[i]
+        assert exact > bounds[1].rdp[i], "of this instance the published bound is none"
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class Budget:
         if relation is rules.Relation.REPLACE_SPECIAL and central:
             # Zeros would still be counted, by an adaptive clip.
             return "a client is left out of its rounds"
-        hidden = poisson and self.participation.cohort_is_hidden
+        hidden = poisson and not central and self.participation.cohort_is_hidden
         assumed = ", and nobody sees how many came (as published)" if hidden else ""
         return _RELATIONS[relation] + assumed
 

@@ -15,7 +15,8 @@ weight q, of sums 2 C apart, which is what Poisson sampling is with noise of z /
 AISTATS 2022, https://arxiv.org/abs/2106.08567).
 
 Distributed noise grows with the cohort, which its sum shows: given the size m, a Poisson cohort is
-one of fixed size, drawn at rate m / n, and a client that is not in it has another in its place.
+one of fixed size, drawn at rate m / n (or more, where clients dropped out: the expected rate at
+least is taken), and a client that is not in it has another in its place.
 `Poisson.cohort_is_hidden` counts as published instead: at the expected rate, one client apart.
 
 Rounds are given as a sequence with one number each: how many clients' noise is in the sum that was
@@ -85,7 +86,10 @@ def of_rounds(
     )
     moved = 2 if is_seen or isinstance(how, participation.FixedSize) else 1
     sampled = lambda m: dp_accounting.PoissonSampledDpEvent(
-        (m if is_seen else how.clients_per_round) / how.num_clients,
+        min(
+            1.0,
+            (max(m, how.clients_per_round) if is_seen else how.clients_per_round) / how.num_clients,
+        ),
         mechanism.event(m, sensitivity=moved),
     )
     return Rule(_each(sampled, _released(mechanism, arrived)), Relation.ADD_OR_REMOVE_ONE)
