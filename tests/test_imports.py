@@ -28,6 +28,7 @@ MAY = {
     "datasets": set(),
     "evaluation": {"datasets", "tasks"},
     "flags": {"datasets"},
+    "goals": set(),
     "plugins": set(),
     "personal_evaluation": {
         "clients",
@@ -54,6 +55,7 @@ MAY = {
         "clients",
         "datasets",
         "evaluation",
+        "goals",
         "personal_evaluation",
         "records",
         "runtime",
