@@ -1,0 +1,262 @@
+"""What a published table is: its numbers, and how each is made again, as data.
+
+A row is made of runs of scripts/run.py (`config`, `flags`, `grid`), or computed (`compute`).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+from tff_experiments.reporting import curves
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The examples that a paper used.
+
+    Attributes:
+        told: What they are, for a reader.
+        examples: What runs on them say, clients left out; see `reporting.groups.examples_of`.
+        flags: What has scripts/run.py load them.
+    """
+
+    told: str
+    examples: str
+    flags: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """How a run becomes a number.
+
+    Attributes:
+        metric: As metrics.jsonl names it.
+        kind: Rounds to `target`, as `reporting.curves` counts them; the mean of the metric in the
+            last `last` rounds; or its last value.
+        target: What is to be reached.
+        last: Rounds of the mean.
+        scale: Published numbers are so many times the metric.
+    """
+
+    metric: str = "test/accuracy"
+    kind: Literal["rounds_to", "mean_of_last", "final"] = "final"
+    target: float = math.nan
+    last: int = 100
+    scale: float = 1.0
+
+    @property
+    def higher(self) -> bool:
+        """Whether a large metric is good."""
+        return curves.higher_is_better(self.metric)
+
+    @property
+    def told(self) -> str:
+        """The rule in words."""
+        name = self.metric.removeprefix("test/")
+        times = f"{self.scale:g} x " if self.scale != 1 else ""
+        return {
+            "rounds_to": f"rounds to {name} {self.target:g}",
+            "mean_of_last": f"{times}mean {name} of the last {self.last} rounds",
+            "final": f"{times}{name} after the last round",
+        }[self.kind]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Learning rates that are searched: 0.1 x 10^(exponent / 3), the factor of McMahan et al. 2017.
+
+    Attributes:
+        flag: Which rate.
+        exponents: Where the search begins; it goes on beyond an end that is the best.
+    """
+
+    flag: str
+    exponents: tuple[int, ...] = (-1, 0, 1)
+
+    def values(self, exponents: Sequence[int]) -> tuple[str, ...]:
+        """The rates as they are written, ascending."""
+        rates = [0.1 * 10 ** (i / 3) for i in sorted(exponents)]
+        return tuple(str(round(rate, 4)) if rate > 0.009 else f"{rate:.3g}" for rate in rates)
+
+    def grown(self, exponents: Sequence[int], best: str) -> tuple[int, ...]:
+        """The exponents with the neighbours of the best; the same ones where these are there."""
+        at = sorted(exponents)[self.values(exponents).index(best)]
+        return tuple(sorted({*exponents, at - 1, at + 1}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Band:
+    """Between which bounds ours counts as the published number, ends included.
+
+    Attributes:
+        low: The lower bound.
+        high: The upper bound.
+        of: Of ours / published, or of ours - published.
+    """
+
+    low: float
+    high: float
+    of: Literal["ratio", "difference"] = "ratio"
+
+    def holds(self, ours: float, published: float) -> bool:
+        """Whether ours is within."""
+        value = ours / published if self.of == "ratio" else ours - published
+        # What is printed as equal to a bound is not outside of it for its last bit.
+        slack = 1e-9 * max(1.0, abs(published))
+        return self.low - slack <= value <= self.high + slack
+
+    @property
+    def told(self) -> str:
+        """The bounds in words."""
+        if self.of == "difference":
+            return (
+                f"+- {self.high:g}" if self.low == -self.high else f"{self.low:g} .. {self.high:g}"
+            )
+        if math.isclose(self.low * self.high, 1):
+            return f"within {self.high:g}x"
+        return f"{self.low:g}x .. {self.high:g}x" if self.low else f"at most {self.high:g}x"
+
+
+class Computed(NamedTuple):
+    """A number that no training is needed for.
+
+    Attributes:
+        value: In the published unit; NaN where it could not be had.
+        note: How it was had.
+    """
+
+    value: float
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One published number.
+
+    Attributes:
+        key: Its name.
+        title: What it is of.
+        published: The number.
+        band: What counts as the same; None where nothing can be asked.
+        minutes: Expected on two cores, with the search.
+        recalled: Whether the number was recalled, not read in the paper.
+        told: The number in words, where the paper has no figure.
+        config: A flagfile under configs/<paper>/, without ".cfg".
+        flags: What comes to it, as a command line has it.
+        grid: What is searched.
+        most_rounds: Runs that have not reached the target by then never do; 0 is the config's
+            --rounds.
+        stand_in_flags: What other data make necessary, in addition.
+        relative_to: A row by whose value this one's is divided.
+        compute: Makes the number, where runs don't: may_measure -> Computed. What takes minutes and
+            was not kept is NaN unless it may be measured.
+    """
+
+    key: str
+    title: str
+    published: float = math.nan
+    band: Band | None = None
+    minutes: float = 0.0
+    recalled: bool = False
+    told: str = ""
+    config: str = ""
+    flags: tuple[str, ...] = ()
+    grid: Grid | None = None
+    most_rounds: int = 0
+    stand_in_flags: tuple[str, ...] = ()
+    relative_to: str = ""
+    compute: Callable[[bool], Computed] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """One published table.
+
+    Attributes:
+        key: Its name.
+        title: What it shows.
+        rows: Its numbers.
+        unit: What the numbers are, where `rule` does not say it.
+        rule: How runs become numbers.
+        data: What the paper trained on.
+        folder: What names of its rows' folders begin with; by default the key.
+    """
+
+    key: str
+    title: str
+    rows: tuple[Row, ...]
+    unit: str = ""
+    rule: Rule | None = None
+    data: Data | None = None
+    folder: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """What is reproduced of a paper.
+
+    Attributes:
+        key: Its name, also of its configs and of its page in docs/.
+        title: Authors, year, title.
+        tables: Its tables.
+    """
+
+    key: str
+    title: str
+    tables: tuple[Table, ...]
+
+
+class Entry(NamedTuple):
+    """A row and where it stands."""
+
+    paper: Paper
+    table: Table
+    row: Row
+
+    @property
+    def name(self) -> str:
+        """PAPER/TABLE/ROW."""
+        return f"{self.paper.key}/{self.table.key}/{self.row.key}"
+
+    @property
+    def folder(self) -> str:
+        """Where its runs are, below results/ and below where they are run."""
+        return f"{self.paper.key}/{self.table.folder or self.table.key}_{self.row.key}"
+
+    def beside(self, key: str) -> "Entry":
+        """Another row of the same table."""
+        return self._replace(row=next(row for row in self.table.rows if row.key == key))
+
+
+def select(papers: Sequence[Paper], name: str) -> list[list[Entry]]:
+    """The rows that PAPER[/TABLE[/ROW]] means, a list for each table.
+
+    Args:
+        papers: Where they are looked for.
+        name: Its parts.
+
+    Returns:
+        At least one table with at least one row.
+
+    Raises:
+        ValueError: There is no such paper, table or row; lists what there is.
+    """
+    paper_key, *rest = name.strip("/").split("/")
+    paper = _one("paper", papers, paper_key)
+    tables = [_one(f"table of {paper_key}", paper.tables, rest[0])] if rest else paper.tables
+    if len(rest) > 2:
+        raise ValueError(f"name PAPER, PAPER/TABLE or PAPER/TABLE/ROW, got {name!r}.")
+    if len(rest) == 2:
+        rows = [_one(f"row of {paper_key}/{rest[0]}", tables[0].rows, rest[1])]
+        return [[Entry(paper, tables[0], rows[0])]]
+    return [[Entry(paper, table, row) for row in table.rows] for table in tables]
+
+
+def _one(what: str, among: Sequence, key: str):
+    for each in among:
+        if each.key == key:
+            return each
+    raise ValueError(
+        f"there is no {what} {key!r}; there are {', '.join(each.key for each in among)}."
+    )
