@@ -9,6 +9,8 @@ scripts/sweep.py. The same command goes on where it was interrupted. docs/<paper
 paper did and what differs here.
 """
 
+import functools
+import math
 import pathlib
 import shlex
 import signal
@@ -77,44 +79,51 @@ def _minutes(minutes: float) -> str:
     return f"about {minutes:.0f} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
 
 
-def kept(entry: published.Entry) -> verdicts.Found:
-    """The row by what is there, with nothing run."""
+def find(entry: published.Entry, *, may_run: bool) -> verdicts.Found:
+    """The row by what is kept; else by runs below --output_dir, completed where they may run."""
     row = entry.row
     if row.compute:
-        return verdicts.Found(entry, computed=row.compute(False))
+        return verdicts.Found(entry, computed=row.compute(may_run))
+    beside = None
+    if row.relative_to:
+        beside = find(entry.beside(row.relative_to), may_run=may_run).evidence
     own = look(entry, FLAGS.results)
-    beside = row.relative_to and look(entry.beside(row.relative_to), FLAGS.results)
-    return verdicts.Found(entry, own, beside=beside or None)
+    if not has_number(own):
+        own = search(entry) if may_run else look(entry, FLAGS.output_dir) or own
+    return verdicts.Found(entry, own, beside=beside)
 
 
 def look(entry: published.Entry, root: str) -> evidence.Evidence | None:
     """What runs below a folder say; tells what is left out."""
     found, left_out = evidence.find(entry, root, stand_in=FLAGS.stand_in)
     for text in left_out:
-        print(f"left out {text}", file=sys.stderr)
+        tell(f"left out {text}")
     return found
+
+
+@functools.cache
+def tell(text: str) -> None:
+    """Says something once."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def has_number(found: evidence.Evidence | None) -> bool:
     """Whether runs gave a number."""
-    return found is not None and found.value == found.value
+    return found is not None and not math.isnan(found.value)
 
 
-def make(entry: published.Entry) -> verdicts.Found:
-    """The row, with what is missing of it run; a second time costs nothing."""
-    row = entry.row
-    if row.compute:
-        return verdicts.Found(entry, computed=row.compute(True))
-    beside = make(entry.beside(row.relative_to)).evidence if row.relative_to else None
-    own = look(entry, FLAGS.results)
-    return verdicts.Found(entry, own if has_number(own) else search(entry), beside=beside)
+def is_missing(found: verdicts.Found) -> bool:
+    """Whether a row has no number, or has it from a search that may not be at its end."""
+    used = [each for each in (found.evidence, found.beside) if each]
+    kept = all(FLAGS.results and each.where.is_relative_to(FLAGS.results) for each in used)
+    return math.isnan(found.value) or not kept
 
 
 def search(entry: published.Entry) -> evidence.Evidence | None:
     """Runs the row's settings, and those beyond the best as long as it is at the edge."""
     row = entry.row
     exponents = row.grid.exponents if row.grid else ()
-    print(f"{entry.name}: {_minutes(row.minutes)}", file=sys.stderr, flush=True)
+    tell(f"{entry.name}: {_minutes(row.minutes)}")
     while True:
         start(plans.command(entry, options(), exponents))
         found = look(entry, FLAGS.output_dir)
@@ -139,7 +148,8 @@ def start(words: list[str]) -> None:
 
 def check_data(entries: list[published.Entry]) -> None:
     """Raises ValueError where what the rows need can't be had, or is not the paper's."""
-    for data in {entry.table.data for entry in entries if not entry.row.compute}:
+    trained = [entry for entry in entries if not entry.row.compute and not FLAGS.stand_in]
+    for data in {entry.table.data for entry in trained}:
         from tff_experiments import datasets
 
         asked = runs.parse_flags(data.flags)
@@ -177,44 +187,31 @@ def show(of: list[verdicts.Found]) -> None:
 def reproduce(name: str) -> int:
     """Makes the tables that a name means; returns the exit code."""
     asked = published.select(reproduction.PAPERS, name)
-    found = [[kept(entry) for entry in entries] for entries in asked]
-    missing = [each.entry for of in found for each in of if each.value != each.value]
+    found = [[find(entry, may_run=False) for entry in entries] for entries in asked]
+    missing = [each.entry for of in found for each in of if is_missing(each)]
     if FLAGS.dry_run:
         for entry in missing:
-            words = "a measurement" if entry.row.compute else command_line(entry)
+            words = "# is measured" if entry.row.compute else command_line(entry)
             print(f"# {entry.name}: {_minutes(entry.row.minutes)}\n{words}")
         return 0
     if FLAGS.run and missing:
-        if not FLAGS.stand_in:
-            try:
-                check_data(missing)
-            except ValueError:
-                for of in found:
-                    if any(each.value == each.value for each in of):
-                        show(of)
-                raise
+        try:
+            check_data(missing)
+        except ValueError:
+            # What is there can be seen all the same.
+            for of in found:
+                if not all(is_missing(each) for each in of):
+                    show(of)
+            raise
         minutes = sum(entry.row.minutes for entry in missing)
-        print(f"{len(missing)} rows to run, {_minutes(minutes)}", file=sys.stderr, flush=True)
+        tell(f"{len(missing)} to run, {_minutes(minutes)}")
         found = [
-            [make(each.entry) if each.entry in missing else each for each in of] for of in found
+            [find(each.entry, may_run=True) if is_missing(each) else each for each in of]
+            for of in found
         ]
-    elif missing:
-        found = [[shown(each) for each in of] for of in found]
     for of in found:
         show(of)
-    return int(FLAGS.run and any(each.value != each.value for of in found for each in of))
-
-
-def shown(found: verdicts.Found) -> verdicts.Found:
-    """A row that is not to be run, with what was run of it before."""
-    entry, row = found.entry, found.entry.row
-    if found.value == found.value or row.compute:
-        return found
-    own = found.evidence or look(entry, FLAGS.output_dir)
-    beside = found.beside
-    if row.relative_to and beside is None:
-        beside = look(entry.beside(row.relative_to), FLAGS.output_dir)
-    return verdicts.Found(entry, own, beside=beside)
+    return int(FLAGS.run and any(math.isnan(each.value) for of in found for each in of))
 
 
 def command_line(entry: published.Entry) -> str:

@@ -30,6 +30,7 @@ def _row(noise: float, clients: int, accuracy: float) -> Row:
         band=Band(-3, 3, "difference") if noise != 1 else Band(-20, 20, "difference"),
         minutes=3 if clients == 50 else 5,
         config="accuracy",
+        stand_in_flags=("--npz_labels_below=10",),
         flags=(f"--dp_fedavg_noise_multiplier={noise:g}", f"--clients_per_round={clients}"),
     )
 
