@@ -107,7 +107,7 @@ def test_run_py_takes_the_flags_of_each_row():
             rows.append(words[words.index("--") + 1 :])
     done = subprocess.run(
         [sys.executable, "-c", script], input=json.dumps(rows), cwd=REPO, text=True,
-        capture_output=True, timeout=300,
+        capture_output=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -142,6 +142,8 @@ def test_a_grid_has_three_rates_a_decade_and_grows_where_its_end_is_the_best():
     assert grid.grown((-1, 0, 1), "0.1") == (-1, 0, 1)
     assert grid.grown((-1, 0, 1), "0.2154") == (-1, 0, 1, 2)
     assert grid.grown((-1, 0, 1), "0.0464") == (-2, -1, 0, 1)
+    # A search that goes on finds the best of what was run before.
+    assert grid.grown((-4, -3, -2), "1.0") == (-4, -3, -2, -1, 0, 1, 2, 3, 4)
 
 
 @pytest.mark.parametrize(

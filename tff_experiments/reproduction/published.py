@@ -80,9 +80,10 @@ class Grid:
         return tuple(str(round(rate, 4)) if rate > 0.009 else f"{rate:.3g}" for rate in rates)
 
     def grown(self, exponents: Sequence[int], best: str) -> tuple[int, ...]:
-        """The exponents with the neighbours of the best; the same ones where these are there."""
-        at = sorted(exponents)[self.values(exponents).index(best)]
-        return tuple(sorted({*exponents, at - 1, at + 1}))
+        """The exponents up to the neighbours of the best; the same ones where these are there."""
+        at = round(3 * math.log10(float(best) / 0.1))
+        low, high = min(*exponents, at - 1), max(*exponents, at + 1)
+        return tuple(range(low, high + 1))
 
 
 @dataclasses.dataclass(frozen=True)
