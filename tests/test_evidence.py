@@ -76,6 +76,7 @@ def test_a_search_in_which_no_rate_got_there_is_evidence_without_a_number(tmp_pa
         ({"batch_size": "20"}, "--batch_size is 20, not 10"),
         ({"partition": "label_shards"}, "--partition is label_shards, not iid"),
         ({"dropout_rate": "0.1"}, "--dropout_rate is 0.1, not 0"),
+        ({"target_epsilon": "3"}, "--target_epsilon is 3, not 0"),
         ({"aggregator": "krum"}, "--aggregator is krum, not mean"),
         ({"data": FEMNIST}, "on other data than the paper's data (npz femnist"),
     ],

@@ -17,6 +17,7 @@ from tff_experiments.sweeps import choice, space, trials
 _FREE = {"rounds", "eval_every", "eval_clients", "checkpoint_every", "seed", "data_dir", "stop_at"}
 # What a config that is silent means; a run may have been given anything else.
 _SILENT = {
+    "accountant": "rdp",
     "aggregator": "mean",
     "attack_kind": "none",
     "availability_model": "always",
@@ -24,14 +25,18 @@ _SILENT = {
     "client_optimizer": "sgd",
     "client_sampling": "uniform",
     "client_schedule": "constant",
+    "delta": "0",
     "dropout_rate": "0",
+    "fed_avg_weighting": "examples",
     "max_examples_per_client": "0",
+    "partition": "natural",
     "partition_seed": "0",
     "secure_sum": "plain",
     "server_learning_rate": "1",
     "server_momentum": "0",
     "server_optimizer": "sgd",
     "server_schedule": "constant",
+    "target_epsilon": "0",
 }
 
 
