@@ -154,6 +154,14 @@ def test_a_verdict_is_whether_ours_is_within_the_band(name, value, expected):
     assert verdicts.verdict(found_with(name, value), stand_in=False) == expected
 
 
+def test_ours_is_told_to_the_published_digits():
+    told = lambda name, value: verdicts.table([found_with(name, value)], stand_in=False)
+    ours = lambda name, value: told(name, value).rows[0]["ours"].text
+    assert ours("kairouz2021/noise/skellam_e3_b16", 1.858123) == "1.8581"
+    assert ours("kairouz2021/noise/skellam_e10_b16", 0.89381) == "0.8938"
+    assert ours(CELL, 21.71428) == "21.71"
+
+
 def test_a_row_may_be_a_ratio_to_another_row():
     name = "kairouz2021/utility/skellam_e10_b16"
     made = lambda value: evidence.Evidence(value, math.nan, 1, "", "", EMNIST, None)

@@ -11,7 +11,7 @@ from conftest import REPO
 from tff_experiments import reproduction
 from tff_experiments.reporting import runs
 from tff_experiments.reproduction import plans, published
-from tff_experiments.reproduction.published import Band, Grid
+from tff_experiments.reproduction.rules import Band, Grid
 
 ENTRIES = [
     entry for paper in reproduction.PAPERS for of in published.select([paper], paper.key)

@@ -7,7 +7,8 @@ Nothing is trained: see `secure_sums`.
 import functools
 
 from tff_experiments.reproduction import secure_sums
-from tff_experiments.reproduction.published import Band, Paper, Row, Table
+from tff_experiments.reproduction.published import Paper, Row, Table
+from tff_experiments.reproduction.rules import Band
 
 _EXPANSION = ((10, 20, 1.73), (14, 24, 1.98), (14, 20, 3.62))
 # Clients, share that drops out, seconds of the server, whether they were recalled.

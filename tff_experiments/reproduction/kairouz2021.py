@@ -9,15 +9,9 @@ which two sentences were recalled: they are rows of a ratio to the central Gauss
 
 import functools
 
-from tff_experiments.reproduction.published import (
-    Band,
-    Computed,
-    Paper,
-    Row,
-    Rule,
-    Table,
-)
+from tff_experiments.reproduction.published import Computed, Paper, Row, Table
 from tff_experiments.reproduction.reddi2021 import EMNIST_62
+from tff_experiments.reproduction.rules import Band, Rule
 
 # Mechanism, accountant, epsilon, bits, noise multiplier.
 _NOISE = (

@@ -5,8 +5,9 @@ accuracy at 0, 10 and 100 % similarity. All numbers were recalled.
 Minutes: four rates, 1.3 times the published rounds each.
 """
 
-from tff_experiments.reproduction.published import Band, Grid, Paper, Row, Rule, Table
+from tff_experiments.reproduction.published import Paper, Row, Table
 from tff_experiments.reproduction.reddi2021 import EMNIST_62
+from tff_experiments.reproduction.rules import Band, Grid, Rule
 
 BAND = Band(1 / 1.5, 1.5)
 SIMILARITIES = (0, 10, 100)

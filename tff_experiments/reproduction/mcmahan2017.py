@@ -4,7 +4,8 @@
 Minutes: four rates, 1.3 times the published rounds each, at the seconds a round that were measured.
 """
 
-from tff_experiments.reproduction.published import Band, Data, Grid, Paper, Row, Rule, Table
+from tff_experiments.reproduction.published import Data, Paper, Row, Table
+from tff_experiments.reproduction.rules import Band, Grid, Rule
 
 MNIST = Data(
     "MNIST, complete",

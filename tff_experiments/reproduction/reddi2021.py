@@ -4,7 +4,8 @@ EMNIST: character recognition and the autoencoder, with the learning rates of it
 Minutes: seconds a round and of an evaluation as on the stand-in, in proportion to the examples.
 """
 
-from tff_experiments.reproduction.published import Band, Data, Paper, Row, Rule, Table
+from tff_experiments.reproduction.published import Data, Paper, Row, Table
+from tff_experiments.reproduction.rules import Band, Rule
 
 EMNIST_62 = Data(
     "federated EMNIST, 62 classes, 3,400 writers",

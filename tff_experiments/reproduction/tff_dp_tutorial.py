@@ -2,15 +2,8 @@
 and epsilon of the last run.
 """
 
-from tff_experiments.reproduction.published import (
-    Band,
-    Computed,
-    Data,
-    Paper,
-    Row,
-    Rule,
-    Table,
-)
+from tff_experiments.reproduction.published import Computed, Data, Paper, Row, Table
+from tff_experiments.reproduction.rules import Band, Rule
 
 EMNIST_10 = Data(
     "federated EMNIST, digits only, 3,383 writers",

@@ -100,7 +100,9 @@ def _published(row: Row) -> summary.Cell:
 
 
 def _ours(found: Found) -> summary.Cell:
-    cell = summary.number(found.value, ".4g")
+    # As many digits as are published, and no fewer than four.
+    digits = max(4, sum(map(str.isdigit, f"{found.entry.row.published:g}".lstrip("0."))))
+    cell = summary.number(found.value, f".{digits}g")
     std = found.evidence.std if found.evidence and not found.entry.row.relative_to else math.nan
     return cell if np.isnan(std) else dataclasses.replace(cell, text=f"{cell.text} +- {std:.2g}")
 
