@@ -2,9 +2,10 @@
 
 python scripts/publish.py --name=femnist_fed_avg --rounds=100,400 runs/femnist_fed_avg/seed_*
 
-writes results/femnist_fed_avg/<run's name>.jsonl; its first line says commit, data and flags. Rows
-get total/seconds, total/uplink_bytes and total/downlink_bytes: sums over all rounds, which the rows
-that are kept don't tell.
+writes results/femnist_fed_avg/<run's name>.jsonl, with a search's setting before it where names are
+not different; its first line says commit, data and flags. Rows get total/seconds,
+total/uplink_bytes and total/downlink_bytes: sums over all rounds, which the rows that are kept
+don't tell.
 """
 
 import json
@@ -37,10 +38,19 @@ def keep(run: pathlib.Path, target: pathlib.Path) -> list[dict[str, float]]:
     return rows
 
 
+def file_names(folders: list[pathlib.Path]) -> list[str]:
+    """What runs' files are called: as the runs, or as a search's settings and seeds."""
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [f"{folder.parent.name},{folder.name}" for folder in folders]
+    return names
+
+
 def main(argv: list[str]) -> None:
     """Keeps each run, then prints a table over all of them."""
     folders = [pathlib.Path(name) for name in argv[1:]]
-    kept = [keep(run, REPO / "results" / FLAGS.name / f"{run.name}.jsonl") for run in folders]
+    targets = [REPO / "results" / FLAGS.name / f"{name}.jsonl" for name in file_names(folders)]
+    kept = [keep(run, target) for run, target in zip(folders, targets, strict=True)]
     wanted = [int(text) for text in FLAGS.rounds] or [kept[0][-1]["round"]]
     for name in FLAGS.metrics:
         for round_num in wanted:

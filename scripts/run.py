@@ -27,6 +27,7 @@ from tff_experiments import (
     auditing,
     compatibility,
     datasets,
+    goals,
     plugins,
     records,
     runtime,
@@ -301,7 +302,8 @@ def print_summary(folder: records.RunFolder, task, data, meter) -> None:
     """Prints the table at a run's end."""
     rows = records.read_metrics(folder.path)
     evaluated = [row for row in rows if f"test/{task.main_metric}" in row]
-    table = [("data", data.label), ("rounds", str(rows[-1]["round"]))]
+    met = f", {FLAGS.stop_at} is met" if rows[-1].get(goals.MET) else ""
+    table = [("data", data.label), ("rounds", f"{rows[-1]['round']}{met}")]
     table += [
         (name, f"{value:.4f}")
         for name, value in evaluated[-1].items()

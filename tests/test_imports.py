@@ -28,6 +28,7 @@ MAY = {
     "datasets": set(),
     "evaluation": {"datasets", "tasks"},
     "flags": {"datasets"},
+    "goals": set(),
     "plugins": set(),
     "personal_evaluation": {
         "clients",
@@ -42,6 +43,8 @@ MAY = {
     "quiet": set(),
     "records": set(),
     "reporting": set(),
+    # What computes a number imports its room where it is asked.
+    "reproduction": {"benchmarks", "privacy", "reporting", "sweeps"},
     "runtime": {"datasets", "private_noise", "secure_sum"},
     "sampling": set(),
     "secure_sum": set(),
@@ -54,6 +57,7 @@ MAY = {
         "clients",
         "datasets",
         "evaluation",
+        "goals",
         "personal_evaluation",
         "records",
         "runtime",
@@ -66,7 +70,7 @@ MAY = {
 NO_TENSORFLOW = (
     *(
         f"{room}/{path.name}"
-        for room in ("privacy", "reporting", "secure_sum", "sweeps")
+        for room in ("privacy", "reporting", "reproduction", "secure_sum", "sweeps")
         for path in (PACKAGE / room).glob("*.py")
     ),
     "sampling.py",

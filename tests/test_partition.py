@@ -62,6 +62,29 @@ def test_unequal_sizes_are_log_normal_with_the_given_sigma():
     assert np.std(np.log([len(own) for own in rows])) == pytest.approx(0.7, abs=0.03)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_similarity_is_the_share_of_a_client_that_is_iid(share):
+    # 6,000 rows to 20 clients: 300 each, of which a piece of the sorted rest has one label.
+    hparams = partition.Hparams(clients=20, similarity=share)
+    rows = partition.similarity(LABELS, hparams, np.random.default_rng(0))
+    counts = np.array([np.bincount(LABELS[own], minlength=10) for own in rows])
+    assert set(counts.sum(axis=1)) == {300}
+    largest = counts.max(axis=1) / 300
+    if share == 0:
+        # 600 rows of a label fill two clients exactly.
+        np.testing.assert_array_equal(largest, 1)
+    elif share == 1:
+        assert largest.max() < 0.19  # 300 draws of 10 labels: 0.1 + 5 sigma of 0.017.
+    else:
+        # 0.9 of one label or, where a piece crosses a label's border, of two; with 0.1 of all.
+        two = np.sort(counts, axis=1)[:, -2:].sum(axis=1) / 300
+        assert two.min() > 0.9 and np.median((counts > 0).sum(axis=1)) > 8
+    # For clients that do not divide the rows, sizes differ by one at most.
+    odd = partition.Hparams(clients=70, similarity=0.37)
+    sizes = {len(own) for own in partition.similarity(LABELS, odd, np.random.default_rng(0))}
+    assert sizes == {85, 86}
+
+
 def test_users_can_be_pooled_and_dealt_anew(writers):
     data = partition.apply(writers, "iid", partition.Hparams(clients=7))
     assert data.train.total == writers.train.total
@@ -83,6 +106,12 @@ def test_more_parts_than_examples_are_refused(unpartitioned):
 def test_knobs_must_be_positive(field):
     with pytest.raises(ValueError, match=f"partition_{field} must be > 0"):
         dataclasses.replace(partition.Hparams(), **{field: 0})
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_similarity_must_be_a_share(share):
+    with pytest.raises(ValueError, match="partition_similarity must be in"):
+        partition.Hparams(similarity=share)
 
 
 def test_mcmahans_partition_of_mnist(shared):

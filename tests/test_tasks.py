@@ -26,7 +26,7 @@ REFERENCE = {
 }
 
 
-def build(name, seed=0):
+def build(name, seed=0, **hparams):
     side = 8 if name == "digits_linear" else 28
     num_classes = 62 if name.startswith("emnist") else 10
     images = np.random.default_rng(0).integers(0, 256, (6, side, side)).astype(np.uint8)
@@ -34,13 +34,17 @@ def build(name, seed=0):
     split = federated_data.one_client(columns)
     data = federated_data.FederatedData("drawn", split, split, num_classes)
     task = tasks.BY_NAME[name]
-    return task.build(task.Hparams(), data=data, seed=seed), columns
+    return task.build(task.Hparams(**hparams), data=data, seed=seed), columns
 
 
 @pytest.mark.parametrize("name", tasks.BY_NAME)
 def test_models_have_the_published_size(name):
     task, _ = build(name)
     assert task.keras_model().count_params() == SIZES[name]
+
+
+def test_the_cnn_that_pools_first_has_the_size_of_the_distributed_noise_papers():
+    assert build("emnist_cnn", pool_first=True)[0].keras_model().count_params() == 1_018_174
 
 
 @pytest.mark.parametrize("name", REFERENCE)

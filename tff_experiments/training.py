@@ -19,6 +19,7 @@ from tff_experiments import (
     auditing,
     checkpoints,
     evaluation,
+    goals,
     personal_evaluation,
     records,
     sampling,
@@ -55,6 +56,10 @@ class Hparams:
     """Evaluate on the test set after each so many rounds, and after the last; 0 is only after the
     last.
     """
+    stop_at: str = ""
+    """METRIC>=VALUE or METRIC<=VALUE, as "test/accuracy>=0.99": ends the run after the round that
+    meets it.
+    """
     eval_clients: bool = False
     """Also report how the test metrics are spread over clients."""
     eval_personalized: bool = False
@@ -84,6 +89,7 @@ class Hparams:
         ):
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}.")
+        goals.parse(self.stop_at)
 
 
 WELL_BEHAVED = participation.World()
@@ -214,7 +220,7 @@ def train(
     auditor: auditing.Auditor | None = None,
     on_round: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Any:
-    """Runs the rounds that are left.
+    """Runs the rounds that are left; none where an earlier one met the goal, `hparams.stop_at`.
 
     Args:
         process: What is run; its `next` takes client datasets of the task's batches.
@@ -238,12 +244,16 @@ def train(
         DivergedError: A loss or an update is not finite; the last good checkpoint stays.
         ValueError: A private run can't go on so; see `spending.Meter.claim`.
         OSError: The files can't be written; the checkpoints that are there stay.
+        ValueError: Evaluations do not have the goal's metric.
     """
     first, state = checkpoints.load_latest(folder.checkpoints, process.initialize())
+    before = records.read_metrics(folder.path)
     if meter is not None:
-        before = records.read_metrics(folder.path)
         meter.claim(folder.path, first, int(before[-1]["round"]) if before else 0)
     folder.restart_after(first)
+    if any(row.get(goals.MET) for row in before if row["round"] <= first):
+        return state
+    goal = goals.parse(hparams.stop_at)
     states = _states(process, folder, first)
     evaluate = _evaluate(process, task, data, hparams, runtime, auditor)
     rounds = participants(hparams, data, world, process, meter and meter.cohort_seed)
@@ -281,16 +291,20 @@ def train(
                 meter,
                 auditor,
             )
+            is_met = _is_met(goal, row)
             if meter is not None and not _not_finite(row):
                 # Nobody sees a private round that a resumed run would draw anew.
                 done = round_num, state
                 _checkpoint(folder, *done, states)
-            folder.record(row)
+            folder.record(row | {goals.MET: 1} if is_met else row)
             on_round(row)
             _check_finite(row, folder)
             done = round_num, state
-            if meter is None and _due(round_num, hparams.checkpoint_every, hparams.rounds):
+            due = is_met or _due(round_num, hparams.checkpoint_every, hparams.rounds)
+            if meter is None and due:
                 _checkpoint(folder, *done, states)
+            if is_met:
+                break
     except (KeyboardInterrupt, SystemExit, client_round.ClientError):
         if done[0] not in (0, *checkpoints.rounds(folder.checkpoints)):
             _checkpoint(folder, *done, states)
@@ -414,6 +428,16 @@ def _scalars(name: str, value) -> Iterator[tuple[str, float]]:
 
 def _due(round_num: int, every: int, rounds: int) -> bool:
     return round_num == rounds or bool(every and round_num % every == 0)
+
+
+def _is_met(goal: goals.Goal | None, row: dict[str, float]) -> bool:
+    """Whether the run is to end; raises ValueError where no evaluation could ever say so."""
+    if goal is None:
+        return False
+    if "test/loss" in row and goal.metric not in row:
+        known = ", ".join(sorted(name for name in row if name.startswith(("test/", "personal/"))))
+        raise ValueError(f"--stop_at: there is no {goal.metric}; evaluations have {known}.")
+    return goal.is_met(row)
 
 
 def _not_finite(row: dict[str, float]) -> list[str]:

@@ -4,6 +4,7 @@ seed.
     iid            shuffled, equally large clients                 McMahan et al. 2017, section 3
     label_shards   sorted by label, shards dealt to the clients    McMahan et al. 2017, section 3
     dirichlet      labels of client k ~ Dirichlet(alpha * prior)   Hsu et al. 2019, arXiv 1909.06335
+    similarity     a share of each client is IID, the rest sorted by label  Karimireddy et al. 2020
     unequal        shuffled, sizes log-normal
 
 Only training examples are dealt: the test set stays one centralised set.
@@ -28,6 +29,8 @@ class Hparams:
     """Concentration of the labels: small is skewed, large is IID (dirichlet)."""
     sigma: float = 1.0
     """Standard deviation of the logarithm of a client's size (unequal)."""
+    similarity: float = 0.1
+    """Share of each client's examples that is IID, 0 to 1 (similarity)."""
     seed: int = 0
     """Seed of the partition; the run's own --seed does not change the clients."""
 
@@ -35,6 +38,8 @@ class Hparams:
         for name in ("clients", "shards_per_client", "alpha", "sigma"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"partition_{name} must be > 0, got {getattr(self, name)}.")
+        if not 0 <= self.similarity <= 1:
+            raise ValueError(f"partition_similarity must be in 0 .. 1, got {self.similarity}.")
 
 
 def iid(labels: np.ndarray, hparams: Hparams, rng: np.random.Generator) -> list[np.ndarray]:
@@ -86,8 +91,26 @@ def unequal(labels: np.ndarray, hparams: Hparams, rng: np.random.Generator) -> l
     return np.split(rng.permutation(len(labels)), ends[:-1])
 
 
+def similarity(labels: np.ndarray, hparams: Hparams, rng: np.random.Generator) -> list[np.ndarray]:
+    """Deals a share of the rows IID and the rest, sorted by label, in one piece a client; section 7
+    of https://arxiv.org/abs/1910.06378. Sizes differ by one at most.
+    """
+    shuffled = rng.permutation(len(labels))
+    alike, rest = np.split(shuffled, [round(hparams.similarity * len(labels))])
+    by_label = rest[np.argsort(labels[rest], kind="stable")]
+    # Of either kind the first pieces are the larger ones: turned round, they do not add up.
+    pieces = np.array_split(by_label, hparams.clients), np.array_split(alike, hparams.clients)[::-1]
+    return [np.concatenate(own) for own in zip(*pieces, strict=True)]
+
+
 NATURAL = "natural"
-BY_NAME = {"iid": iid, "label_shards": label_shards, "dirichlet": dirichlet, "unequal": unequal}
+BY_NAME = {
+    "iid": iid,
+    "label_shards": label_shards,
+    "dirichlet": dirichlet,
+    "similarity": similarity,
+    "unequal": unequal,
+}
 
 
 def apply(

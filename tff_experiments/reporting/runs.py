@@ -62,6 +62,9 @@ class Run:
         bad = [name for name, value in self.rows[-1].items() if value is None]
         if bad:
             return f"diverged in round {self.rounds} ({bad[0]} is not finite)"
+        # It met its --stop_at.
+        if self.rows[-1].get("train/goal_met"):
+            return ""
         wanted = int(self.flags.get("rounds", self.rounds))
         return f"unfinished, {self.rounds} of {wanted} rounds" if self.rounds < wanted else ""
 

@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Collection, Sequence
 
@@ -13,19 +14,21 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
 
-def start(command: Sequence[str], log: pathlib.Path) -> subprocess.Popen:
-    """Starts a command in a process group of its own; what it says is appended to `log`.
+def start(command: Sequence[str], log: pathlib.Path | None) -> subprocess.Popen:
+    """Starts a command in a process group of its own; what it says is appended to `log`, or
+    goes to standard error where that is None.
 
     A Ctrl-C in the terminal does not reach it: whoever started it ends it, with `end`. If that one
     is killed, the kernel tells the command to stop.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as out:
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") if log else contextlib.nullcontext() as out:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
+            stdout=out or sys.stderr,
+            stderr=subprocess.STDOUT if log else None,
             start_new_session=True,
             preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
         )

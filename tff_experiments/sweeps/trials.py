@@ -67,13 +67,17 @@ class Trial:
 
     def read(self, plan: Plan) -> None:
         """Reads what is there; files that are damaged are a failure."""
-        asked = plan.question
         try:
-            self.run = runs_lib.load(self.folder) if _has_rounds(self.folder) else None
+            if _has_rounds(self.folder):
+                self.take(runs_lib.load(self.folder), plan)
         except runs_lib.BrokenRunError as error:
             self.failure = str(error)
-        if self.run and not math.isnan(plan.target):
-            spent = curves.to_target(self.run, asked.metric, plan.target, higher=asked.higher)
+
+    def take(self, run: runs_lib.Run, plan: Plan) -> None:
+        """Takes a run as what is there."""
+        self.run, asked = run, plan.question
+        if not math.isnan(plan.target):
+            spent = curves.to_target(run, asked.metric, plan.target, higher=asked.higher)
             self.reached = spent[curves.ROUND]
 
     @property

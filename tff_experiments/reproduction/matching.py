@@ -1,0 +1,92 @@
+"""Which runs are of a row: those with its flags, on its data."""
+
+import math
+import pathlib
+from collections import Counter
+
+from tff_experiments.reporting import groups, runs
+from tff_experiments.reproduction import plans
+from tff_experiments.reproduction.published import Entry
+
+# These do not change what is trained, or are the search's.
+_FREE = {"rounds", "eval_every", "eval_clients", "checkpoint_every", "seed", "data_dir", "stop_at"}
+# What a config that is silent means; a run may have been given anything else.
+_SILENT = {
+    "accountant": "rdp",
+    "aggregator": "mean",
+    "attack_kind": "none",
+    "availability_model": "always",
+    "client_momentum": "0",
+    "client_optimizer": "sgd",
+    "client_sampling": "uniform",
+    "client_schedule": "constant",
+    "delta": "0",
+    "dropout_rate": "0",
+    "fed_avg_weighting": "examples",
+    "max_examples_per_client": "0",
+    "partition": "natural",
+    "partition_seed": "0",
+    "secure_sum": "plain",
+    "server_learning_rate": "1",
+    "server_momentum": "0",
+    "server_optimizer": "sgd",
+    "server_schedule": "constant",
+    "target_epsilon": "0",
+}
+
+
+def load(entry: Entry, path: pathlib.Path, *, stand_in: bool) -> tuple[list[runs.Run], list[str]]:
+    """Reads the runs below a path.
+
+    Args:
+        entry: The row that they are to be of.
+        path: A folder; it may be missing.
+        stand_in: Whether they are to be on other data than the paper's, all on the same.
+
+    Returns:
+        The runs that are of the row, and for each of the others why it is not.
+    """
+    if not path.is_dir() or not any(path.rglob("*.jsonl")):
+        return [], []
+    of, left_out = [], []
+    for each in runs.find([str(path)]):
+        try:
+            run = runs.load(each)
+        except runs.BrokenRunError as error:
+            left_out.append(f"{each}: {error}")
+            continue
+        reason = unlike(entry, run, stand_in=stand_in)
+        of += [] if reason else [run]
+        left_out += [f"{each}: {reason}"] if reason else []
+    if stand_in and of:
+        # Any data may stand in, but not two at once.
+        label = Counter(groups.examples_of(run.data) for run in of).most_common(1)[0][0]
+        others = [run for run in of if groups.examples_of(run.data) != label]
+        left_out += [f"{run.path}: on other data than most" for run in others]
+        of = [run for run in of if run not in others]
+    return of, left_out
+
+
+def unlike(entry: Entry, run: runs.Run, *, stand_in: bool) -> str:
+    """Why a run is not of this row; "" where it is."""
+    is_papers = groups.examples_of(run.data) == entry.table.data.examples
+    if is_papers == stand_in:
+        return f"on {'' if stand_in else 'other data than '}the paper's data ({run.data})"
+    free = _FREE | ({"dataset", "emnist_only_digits"} if stand_in else set())
+    free |= {entry.row.grid.flag} if entry.row.grid else set()
+    stated = plans.flags(entry, stand_in=stand_in)
+    # What is older than a flag did not do what the flag brings.
+    has = _SILENT | dict(run.flags)
+    differing = [
+        f"--{name} is {has.get(name, 'absent')}, not {value}"
+        for name, value in (_SILENT | stated).items()
+        if name not in free and not _same(has.get(name, "absent"), value)
+    ]
+    return ", ".join(differing)
+
+
+def _same(a: str, b: str) -> bool:
+    try:
+        return math.isclose(float(a), float(b), rel_tol=1e-9)
+    except ValueError:
+        return a.lower() == b.lower()

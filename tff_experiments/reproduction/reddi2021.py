@@ -1,0 +1,84 @@
+"""Reddi et al. 2021, "Adaptive Federated Optimization" (https://arxiv.org/abs/2003.00295), table 1,
+EMNIST: character recognition and the autoencoder, with the learning rates of its tables 8 and 9.
+
+Minutes: seconds a round and of an evaluation as on the stand-in, in proportion to the examples.
+"""
+
+from tff_experiments.reproduction.published import Data, Paper, Row, Table
+from tff_experiments.reproduction.rules import Band, Rule
+
+EMNIST_62 = Data(
+    "federated EMNIST, 62 classes, 3,400 writers",
+    "emnist-62, 671,585 train / 77,483 test examples",
+    ("--dataset=emnist",),
+)
+# log10 of client rate, server rate and tau; the published number; whether it was recalled.
+_RECOGNITION = {
+    "fed_adagrad": (-1.5, -1, -2, 85.1, True),
+    "fed_adam": (-1.5, -2.5, -4, 85.6, True),
+    "fed_yogi": (-1.5, -2.5, -4, 85.5, True),
+    "fed_avgm": (-1.5, -0.5, None, 85.2, True),
+    "fed_avg": (-1, 0, None, 84.9, True),
+}
+_AUTOENCODER = {
+    "fed_adagrad": (1.5, -1.5, -3, 4.20, False),
+    "fed_adam": (1, -1.5, -3, 1.01, False),
+    "fed_yogi": (1, -1.5, -3, 0.98, False),
+    "fed_avgm": (0.5, 0, None, 1.65, True),
+    "fed_avg": (1, 0, None, 6.47, False),
+}
+_TITLES = {
+    "fed_adagrad": "FedAdagrad",
+    "fed_adam": "FedAdam",
+    "fed_yogi": "FedYogi",
+    "fed_avgm": "FedAvgM",
+    "fed_avg": "FedAvg",
+}
+STAND_IN_ROUNDS = 400
+
+
+def _flags(algorithm: str, client: float, server: float, tau: float | None) -> tuple[str, ...]:
+    flags = [
+        f"--algorithm={algorithm}",
+        f"--client_learning_rate={10**client:.4g}",
+        f"--server_learning_rate={10**server:.4g}",
+    ]
+    if tau is not None:
+        # The numbers are of the authors' code, which has Keras' optimizers.
+        flags += [f"--{algorithm}_tau={10**tau:g}", f"--{algorithm}_variant=keras"]
+    return tuple(flags)
+
+
+def _rows(of: dict, config: str, band: Band, minutes: float) -> tuple[Row, ...]:
+    return tuple(
+        Row(
+            key=algorithm,
+            title=_TITLES[algorithm],
+            published=published,
+            recalled=recalled,
+            band=band,
+            minutes=minutes,
+            config=config,
+            flags=_flags(algorithm, *rates),
+            stand_in_flags=(f"--rounds={STAND_IN_ROUNDS}",),
+        )
+        for algorithm, (*rates, published, recalled) in of.items()
+    )
+
+
+PAPER = Paper(
+    "reddi2021",
+    "Reddi et al. 2021, Adaptive Federated Optimization",
+    (
+        Table(
+            "recognition", "table 1, EMNIST CR: accuracy, %",
+            _rows(_RECOGNITION, "recognition", Band(-0.5, 0.5, "difference"), 75),
+            rule=Rule(kind="mean_of_last", scale=100), data=EMNIST_62,
+        ),
+        Table(
+            "autoencoder", "table 1, EMNIST AE: mean squared error x 1000",
+            _rows(_AUTOENCODER, "autoencoder", Band(1 / 1.2, 1.2), 120),
+            rule=Rule("test/mse", "mean_of_last", scale=1000), data=EMNIST_62,
+        ),
+    ),
+)  # fmt: skip
