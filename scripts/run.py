@@ -25,6 +25,7 @@ from absl import app, flags, logging
 from tff_experiments import (
     about,
     auditing,
+    cohorts,
     compatibility,
     datasets,
     goals,
@@ -350,7 +351,7 @@ def run(result_flags: list[str]) -> None:
     process = build_process(task, data, hparams, factory)
     runtime_hparams = hparams_flags.read_plugin(runtime.BY_NAME, FLAGS.runtime)
     world = read_world()
-    training.participants(hparams, data, world, process).round(1)
+    cohorts.participants(hparams, data, world, process).round(1)
     use = runtime.BY_NAME[FLAGS.runtime].use
     with use(runtime_hparams, quiet=QUIET, secure_sum=protocol) as running:
         running.check(process)

@@ -12,7 +12,7 @@ from dp_accounting.pld import privacy_loss_mechanism
 from scipy import stats
 from test_training import run
 
-from tff_experiments import auditing, records, runtime, tasks, training
+from tff_experiments import auditing, cohorts, records, runtime, tasks, training
 from tff_experiments.aggregation import dp_fedavg
 from tff_experiments.algorithms import client_side, fed_avg
 from tff_experiments.clients import canaries, dropouts, participation
@@ -132,9 +132,9 @@ def test_a_canary_moves_the_model_along_its_direction_and_nobody_else_does(
     way = np.concatenate([np.ravel(w - f) for w, f in zip(weights, first, strict=False)])
     hparams = training.Hparams(rounds=4, clients_per_round=5)
     world = participation.World(dropping=dropouts.Hparams(rate=0.2, stage="before_upload"))
-    rounds, wanted = training.participants(hparams, ten_clients, world), np.zeros(650)
+    rounds, wanted = cohorts.participants(hparams, ten_clients, world), np.zeros(650)
     for number in range(1, 5):
-        inputs = training.cohort(hparams, linear, ten_clients, number, rounds=rounds)
+        inputs = cohorts.cohort(hparams, linear, ten_clients, number, rounds=rounds)
         came = [client.client for client in inputs if client.uploads]
         for client in came:
             leaves = client_side.direction(first, tf.constant(seeds[client], tf.int64))

@@ -7,7 +7,7 @@ import pytest
 from algorithm_helpers import CLIENTS, FIRST, local_sgd, make, run
 from personal_helpers import of_task, train
 
-from tff_experiments import sampling, tasks, training
+from tff_experiments import cohorts, sampling, tasks, training
 from tff_experiments.algorithms import centralized, optimizers
 from tff_experiments.datasets import federated_data
 
@@ -66,7 +66,7 @@ def test_its_server_has_no_optimizer_and_takes_what_came(local_context):
 
 
 def test_a_flag_says_how_many_examples_and_a_cap_of_clients_counts(task, ten_clients):
-    pooled = lambda hparams, num: training.pooled(hparams, task, ten_clients, 1, num_examples=num)
+    pooled = lambda hparams, num: cohorts.pooled(hparams, task, ten_clients, 1, num_examples=num)
     (client,) = pooled(HPARAMS, 77)
     assert len(client.data.order) == 77 and list(client.data.bounds) == [0, 50, 77]
     (client,) = pooled(dataclasses.replace(HPARAMS, max_examples_per_client=30), 0)
@@ -81,7 +81,7 @@ def test_each_example_is_used_once_before_any_is_used_again(tiny, task):
     for data in (tiny, reordered):
         seen = []
         for round_num in (1, 2, 3):
-            (client,) = training.pooled(HPARAMS, task, data, round_num, num_examples=4)
+            (client,) = cohorts.pooled(HPARAMS, task, data, round_num, num_examples=4)
             seen += list(client.data.examples["images"][client.data.order][:, 0, 0])
         assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6))
 

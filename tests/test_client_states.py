@@ -7,7 +7,7 @@ import pytest
 from algorithm_helpers import make
 from test_training import run
 
-from tff_experiments import records, runtime, tasks, training
+from tff_experiments import cohorts, records, runtime, tasks, training
 from tff_experiments.aggregation import secure_mean
 from tff_experiments.algorithms import scaffold
 from tff_experiments.clients import dropouts, participation, state_store
@@ -106,8 +106,8 @@ def test_only_those_who_trained_have_a_state(train, process, linear, ten_clients
     hparams = dataclasses.replace(HPARAMS, rounds=1, clients_per_round=8, eval_every=0)
     world = participation.World(dropping=dropouts.Hparams(rate=0.2, stage="before_upload"))
     train(tmp_path, hparams, world)
-    rounds = training.participants(hparams, ten_clients, world)
-    cohort = training.cohort(hparams, linear, ten_clients, 1, rounds=rounds)
+    rounds = cohorts.participants(hparams, ten_clients, world)
+    cohort = cohorts.cohort(hparams, linear, ten_clients, 1, rounds=rounds)
     trained = {client.client for client in cohort if client.uploads}
     assert 0 < len(trained) < 8, "someone must drop for this test to say something"
     first = b"".join(np.asarray(leaf).tobytes() for leaf in process.client_state)
@@ -117,13 +117,13 @@ def test_only_those_who_trained_have_a_state(train, process, linear, ten_clients
 
 def test_a_state_is_neither_sent_nor_counted(train, tmp_path):
     hparams = dataclasses.replace(HPARAMS, rounds=1)
-    train(tmp_path, hparams, training.WELL_BEHAVED)
+    train(tmp_path, hparams, cohorts.WELL_BEHAVED)
     (row,) = records.read_metrics(tmp_path)
     # Two vectors of 650 int64: the model's and the control's; a state would be 2,600 bytes more.
     assert 2 * 650 * 8 <= row["bytes/uplink_per_client"] < 2 * 650 * 8 + 400
 
 
 def test_a_process_with_states_says_that_it_needs_a_store(context, process, linear, ten_clients):
-    inputs = training.cohort(HPARAMS, linear, ten_clients, 1)
+    inputs = cohorts.cohort(HPARAMS, linear, ten_clients, 1)
     with pytest.raises(ValueError, match="clients have a state; give `client_states`"):
         context.next(process, process.initialize(), inputs, seed=0, round_num=1)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow_federated as tff
 from test_training import rows_of, run
 
-from tff_experiments import datasets, runtime, tasks, training
+from tff_experiments import cohorts, datasets, runtime, tasks, training
 from tff_experiments.aggregation import mean, secure_mean
 from tff_experiments.algorithms import fed_avg, ingredients, optimizers
 from tff_experiments.clients import dropouts, participation
@@ -193,13 +193,13 @@ def test_an_aborted_round_keeps_the_model_and_the_run_goes_on(
 def test_a_script_of_ones_own_sees_an_abort_as_an_error(process, linear, ten_clients):
     hparams = training.Hparams(clients_per_round=10)
     gone = participation.World(dropping=dropouts.Hparams(rate=0.9, stage="before_upload"))
-    rounds = training.participants(hparams, ten_clients, gone)
-    inputs = training.cohort(hparams, linear, ten_clients, 1, rounds=rounds)
+    rounds = cohorts.participants(hparams, ten_clients, gone)
+    inputs = cohorts.cohort(hparams, linear, ten_clients, 1, rounds=rounds)
     with runtime.use(secure_sum=PROTOCOLS["active"]) as context:
         state = process.initialize()
         with pytest.raises(runtime.RoundAborted, match=r"aborted: \d clients .* 7 are needed"):
             process.next(state, inputs)
-        stay = training.cohort(hparams, linear, ten_clients, 2)
+        stay = cohorts.cohort(hparams, linear, ten_clients, 2)
         process.next(state, stay)
         assert context.last_round["secure_sum/survivors"] == 10
 

@@ -5,10 +5,8 @@ number, so that a run that was killed goes on as if it had not been.
 """
 
 import dataclasses
-import functools
 import math
 import time
-import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -18,6 +16,7 @@ import tensorflow_federated as tff
 from tff_experiments import (
     auditing,
     checkpoints,
+    cohorts,
     evaluation,
     goals,
     personal_evaluation,
@@ -25,9 +24,9 @@ from tff_experiments import (
     sampling,
     spending,
 )
-from tff_experiments.clients import attacks, buffered, participation, state_store
-from tff_experiments.datasets import batching, federated_data
-from tff_experiments.runtime import client_round, clients
+from tff_experiments.clients import attacks, participation, state_store
+from tff_experiments.datasets import federated_data
+from tff_experiments.runtime import client_round
 from tff_experiments.secure_sum import stages
 from tff_experiments.tasks import task as task_lib
 
@@ -92,10 +91,6 @@ class Hparams:
         goals.parse(self.stop_at)
 
 
-WELL_BEHAVED = participation.World()
-NO_ATTACK = attacks.Hparams()
-
-
 class DivergedError(RuntimeError):
     """Training gave a number that is not finite."""
 
@@ -118,94 +113,6 @@ def check(hparams: Hparams, data: federated_data.FederatedData) -> None:
         personal_evaluation.check(data)
 
 
-def pooled(
-    hparams: Hparams,
-    task: task_lib.Task,
-    data: federated_data.FederatedData,
-    round_num: int,
-    *,
-    num_examples: int,
-) -> list[clients.ClientInputs]:
-    """Makes one client of all data, with the next `num_examples` of them (0: as many as an average
-    cohort's clients go through, drawn uniformly).
-    """
-    counts = np.minimum(data.train.counts, hparams.max_examples_per_client or np.inf)
-    of_cohort = hparams.clients_per_round * hparams.client_epochs * counts.mean()
-    rows = sampling.stream(
-        data.train.total,
-        num_examples or max(round(of_cohort), 1),
-        seed=hparams.seed,
-        round_num=round_num,
-    )
-    batches = batching.in_order(
-        data.train.rows(rows), batch_size=hparams.batch_size, preprocess=task.preprocess
-    )
-    return [clients.ClientInputs(batches, client="all")]
-
-
-def participants(
-    hparams: Hparams,
-    data: federated_data.FederatedData,
-    world: participation.World,
-    process: Any = None,
-    seed: int | None = None,
-) -> participation.Participation:
-    """The rounds' clients, those of a buffered server where `process` has one, drawn from the run's
-    seed unless from another; raises ValueError where the flags do not go together.
-    """
-    counts = data.train.counts
-    buffer = getattr(process, "buffer", None)
-    make = functools.partial(buffered.Buffered, **buffer._asdict()) if buffer else None
-    return (make or participation.Participation)(
-        world,
-        data.train.client_ids,
-        counts,
-        num_clients=hparams.clients_per_round,
-        how=hparams.client_sampling,
-        examples=hparams.client_epochs
-        * np.minimum(counts, hparams.max_examples_per_client or np.inf),
-        seed=hparams.seed if seed is None else seed,
-    )
-
-
-def cohort(
-    hparams: Hparams,
-    task: task_lib.Task,
-    data: federated_data.FederatedData,
-    round_num: int,
-    *,
-    rounds: participation.Participation | None = None,
-    attacking: attacks.Hparams = NO_ATTACK,
-    canaries: Mapping[str, int] = types.MappingProxyType({}),
-) -> list[clients.ClientInputs]:
-    """Draws a round's clients, who drops out or attacks or is a canary, and the order of their
-    examples.
-    """
-    taken = (rounds or participants(hparams, data, WELL_BEHAVED)).round(round_num)
-    inputs = []
-    for i, (client, drops) in enumerate(zip(taken.clients, taken.drops, strict=True)):
-        name = data.train.client_ids[client]
-        examples = data.train.examples(name)
-        attacker = attacks.attacks(attacking, str(name), seed=hparams.seed)
-        if attacker:
-            examples = attacks.flip_labels(attacking, examples, num_classes=data.num_classes)
-        batches = batching.make(
-            examples,
-            batch_size=hparams.batch_size,
-            epochs=hparams.client_epochs,
-            max_examples=hparams.max_examples_per_client,
-            preprocess=task.preprocess,
-            rng=sampling.client_rng(hparams.seed, round_num, int(client)),
-        )
-        extras = {} if taken.staleness is None else {"version": np.int32(taken.staleness[i])}
-        if attacking.changes_updates:
-            extras["attack"] = attacks.factor(attacking, attacker)
-        if canaries:
-            extras["canary"] = np.int64(canaries.get(str(name), 0))
-        inputs.append(clients.ClientInputs(batches, extras or (), str(name), drops))
-    return inputs
-
-
 def train(
     process: tff.learning.templates.LearningProcess,
     task: task_lib.Task,
@@ -214,8 +121,8 @@ def train(
     folder: records.RunFolder,
     *,
     runtime: Any,
-    world: participation.World = WELL_BEHAVED,
-    attacking: attacks.Hparams = NO_ATTACK,
+    world: participation.World = cohorts.WELL_BEHAVED,
+    attacking: attacks.Hparams = cohorts.NO_ATTACK,
     meter: spending.Meter | None = None,
     auditor: auditing.Auditor | None = None,
     on_round: Callable[[dict[str, float]], None] = lambda row: None,
@@ -256,7 +163,7 @@ def train(
     goal = goals.parse(hparams.stop_at)
     states = _states(process, folder, first)
     evaluate = _evaluate(process, task, data, hparams, runtime, auditor)
-    rounds = participants(hparams, data, world, process, meter and meter.cohort_seed)
+    rounds = cohorts.participants(hparams, data, world, process, meter and meter.cohort_seed)
     examples = getattr(process, "pooled_examples", None)
     canaries = auditor.canaries if auditor else {}
     if auditor:
@@ -264,9 +171,9 @@ def train(
 
     def draw(round_num):
         if examples is not None:
-            inputs = pooled(hparams, task, data, round_num, num_examples=examples)
+            inputs = cohorts.pooled(hparams, task, data, round_num, num_examples=examples)
             return inputs, {"train/clients": 1, "train/dropouts": 0}
-        inputs = cohort(
+        inputs = cohorts.cohort(
             hparams, task, data, round_num, rounds=rounds, attacking=attacking, canaries=canaries
         )
         counted = {"train/clients": len(inputs)} | rounds.round(round_num).metrics()
