@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 MAX_BARS = 60
+TOP = 20
 SUFFIXES = (".png", ".svg")
 
 
@@ -35,18 +36,20 @@ class Answer:
     noise_stddev: float = 0.0
 
     def errors(self) -> dict[str, float]:
-        """Root mean square, the largest, and all together over the sum of the truth; of the
-        estimates that are numbers, NaN where there are none.
+        """Root mean square, the largest, and `relative`: all together over the sum of the truth,
+        of ranked ones the `TOP` largest by the truth; NaN where no estimate is a number.
         """
-        known = np.isfinite(self.estimates)
+        known = np.flatnonzero(np.isfinite(self.estimates))
         off = np.abs(self.estimates[known] - self.truth[known])
         if not len(off):
             return dict.fromkeys(("rmse", "largest", "relative"), math.nan)
-        total = float(np.abs(self.truth[known]).sum())
+        by_truth = np.argsort(-self.truth[known], kind="stable")
+        top = by_truth[:TOP] if self.is_ranked else by_truth
+        total = float(np.abs(self.truth[known][top]).sum())
         return {
             "rmse": float(np.sqrt(np.mean(off**2))),
             "largest": float(off.max()),
-            "relative": float(off.sum()) / total if total else math.nan,
+            "relative": float(off[top].sum()) / total if total else math.nan,
         }
 
     def order(self) -> np.ndarray:
@@ -104,7 +107,8 @@ def summary(answer: Answer) -> list[tuple[str, str]]:
     if math.isfinite(errors["rmse"]):
         text = f"{_number(errors['rmse'])} root mean square, {_number(errors['largest'])} largest"
         if math.isfinite(errors["relative"]):
-            text += f"; {errors['relative']:.2%} of all {answer.unit}"
+            of = f"the {TOP} largest" if answer.is_ranked else "all"
+            text += f"; {errors['relative']:.2%} of {of}"
         lines.append(("error", text))
     if answer.noise_stddev:
         lines.append(("noise", f"{_number(answer.noise_stddev)} standard deviation, planned"))
