@@ -23,6 +23,7 @@ from tff_experiments import analytics, datasets, runtime, secure_sum, spending
 from tff_experiments import flags as hparams_flags
 from tff_experiments.analytics import answers, study, values
 from tff_experiments.clients import dropouts, participation
+from tff_experiments.privacy import answers as privacy_answers
 from tff_experiments.runtime import local
 
 FLAGS = flags.FLAGS
@@ -85,7 +86,7 @@ def check_protocol(mechanism: str, is_secure: bool) -> None:
 def answer() -> str:
     """The text that answers; raises as `study.prepare` and `study.ask` do."""
     if FLAGS.plot:
-        answers.check_picture(pathlib.Path(FLAGS.plot))
+        privacy_answers.check_picture(pathlib.Path(FLAGS.plot))
     made, protocol = build()
     world = participation.World(dropping=hparams_flags.read(dropouts.Hparams, prefix="dropout_"))
     with local.use(hparams_flags.read(local.Hparams), secure_sum=protocol) as context:

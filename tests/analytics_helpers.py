@@ -51,13 +51,15 @@ def prepare(name, held, own=None, asked=None, shared=None):
     )
 
 
-def ask(made, monkeypatch=None, *, protocol=PLAIN, leaving=(), **hparams):
-    """A study's result."""
-    if leaving:
+def ask(made, monkeypatch=None, *, protocol=PLAIN, leaving=(), context=None, **hparams):
+    """A study's result, on a runtime of its own or the one that is given."""
+    if monkeypatch is not None:
         monkeypatch.setattr(
             study.participation,
             "Participation",
             lambda *args, **kwargs: Leaving(*args, leaving=leaving, **kwargs),
         )
+    if context is not None:
+        return study.ask(made, context, participation.World())
     with runtime.use(secure_sum=protocol, **hparams) as context:
         return study.ask(made, context, participation.World())

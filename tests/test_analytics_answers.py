@@ -67,5 +67,5 @@ def test_nothing_has_no_picture_and_other_suffixes_are_refused(tmp_path):
     assert "nothing was found" in answers.as_text(nothing, show=3)
     with pytest.raises(ValueError, match="nothing to draw"):
         answers.plot(nothing, tmp_path / "x.png", title="t")
-    with pytest.raises(ValueError, match="must end in .png or .svg"):
+    with pytest.raises(ValueError, match="must end in"):
         answers.plot(FEW, tmp_path / "x.pdf", title="t")

@@ -5,6 +5,8 @@ import collections
 import pytest
 from analytics_helpers import SECAGG, ask, prepare, words
 
+from tff_experiments import runtime
+
 TEXTS = ["apple pear pear", "pear fig", "", "pear apple", "kiwi"]
 OWN = {"capacity": 20, "max_bytes": 8, "max_words": 3}
 
@@ -14,13 +16,13 @@ def held_by(texts, at_least):
     return {word: n for word, n in counts.items() if n >= at_least}
 
 
-def test_words_of_k_clients_are_told_with_their_clients_under_secagg_too(monkeypatch):
+def test_words_of_k_clients_are_told_with_their_clients_under_secagg(monkeypatch):
     made = prepare("iblt", words(*TEXTS), OWN)
-    for protocol, leaving in ((None, ()), (SECAGG, (0,))):
-        arguments = {"protocol": protocol} if protocol else {}
-        answer = ask(made, monkeypatch, leaving=leaving, **arguments).answer
-        left = [text for i, text in enumerate(TEXTS) if i not in leaving]
-        assert dict(zip(answer.names, answer.estimates, strict=True)) == held_by(left, 2)
+    with runtime.use(secure_sum=SECAGG) as context:
+        for leaving in ((), (0,)):
+            answer = ask(made, monkeypatch, leaving=leaving, context=context).answer
+            left = [text for i, text in enumerate(TEXTS) if i not in leaving]
+            assert dict(zip(answer.names, answer.estimates, strict=True)) == held_by(left, 2)
 
 
 def test_more_words_than_the_table_holds_are_said_to_be_missing():

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tff_experiments.privacy import answers as privacy_answers
+
 MAX_BARS = 60
 TOP = 20
-SUFFIXES = (".png", ".svg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,12 +120,6 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:,.5g}"
 
 
-def check_picture(path: pathlib.Path) -> None:
-    """Raises ValueError for a picture that is neither .png nor .svg."""
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"--plot must end in .png or .svg, got {path}.")
-
-
 def plot(answer: Answer, path: pathlib.Path, *, title: str) -> None:
     """Draws estimates beside the truth: bars where they are few, else by the truth's rank.
 
@@ -136,7 +131,7 @@ def plot(answer: Answer, path: pathlib.Path, *, title: str) -> None:
     Raises:
         ValueError: There is nothing to draw, or another suffix.
     """
-    check_picture(path)
+    privacy_answers.check_picture(path)
     if not len(answer.names):
         raise ValueError("nothing was found, so there is nothing to draw.")
     import matplotlib
