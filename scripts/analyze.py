@@ -7,6 +7,7 @@
         --target_epsilon=4 --histogram_max_per_client=5 --secure_sum=secagg --plot=histogram.png
 
 --helpshort lists what all queries share; --help adds each query's own flags, prefixed by its name.
+A --plugin file may hold a query of your own (ROOM = "query").
 """
 
 import pathlib
@@ -19,7 +20,7 @@ QUIET = quiet.start()
 
 from absl import app, flags, logging
 
-from tff_experiments import analytics, datasets, runtime, secure_sum, spending
+from tff_experiments import analytics, datasets, plugins, runtime, secure_sum, spending
 from tff_experiments import flags as hparams_flags
 from tff_experiments.analytics import answers, study, values
 from tff_experiments.clients import dropouts, participation
@@ -27,11 +28,24 @@ from tff_experiments.privacy import answers as privacy_answers
 from tff_experiments.runtime import local
 
 FLAGS = flags.FLAGS
+ROOMS = {
+    "query": analytics.BY_NAME,
+    "secure_sum": secure_sum.BY_NAME,
+    "dataset": datasets.BY_NAME,
+}
+
+
+def load_plugins() -> None:
+    """Adds the files that --plugin names to their rooms: their flags are not known before."""
+    flags.DEFINE_list("plugin", [], "Files with a query, data set or secure sum of your own.")
+    FLAGS(sys.argv, known_only=True)
+    plugins.load(FLAGS.plugin, ROOMS)
+    FLAGS.unparse_flags()
 
 
 def define_flags() -> None:
     """Defines all flags."""
-    before = set(FLAGS)
+    before = set(FLAGS) - {"plugin"}
     flags.DEFINE_enum("query", "histogram", sorted(analytics.BY_NAME), "What is asked.")
     flags.DEFINE_enum(
         "secure_sum", "plain", sorted(secure_sum.BY_NAME), "How integers are summed securely."
@@ -46,7 +60,7 @@ def define_flags() -> None:
     for name in sorted(set(FLAGS) - before):
         FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
     hparams_flags.define(local.Hparams)
-    for by_name in (analytics.BY_NAME, secure_sum.BY_NAME, datasets.BY_NAME):
+    for by_name in ROOMS.values():
         hparams_flags.define_plugins(by_name)
 
 
@@ -124,5 +138,10 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    define_flags()
+    try:
+        load_plugins()
+        define_flags()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     app.run(main)

@@ -48,10 +48,10 @@ def test_words_of_a_file_are_found(tmp_path):
     ("flags", "message"),
     [
         (["--plot=x.pdf"], "--plot must end in .png or .svg, got x.pdf"),
+        (["--plugin=nothing.py"], "--plugin=nothing.py is not a Python file"),
         (["surplus"], "unexpected argument 'surplus'"),
         (["--value=file", "--words=/nowhere.csv"], "No such file"),
         (["--mechanism=local_gaussian", "--secure_sum=secagg"], "is to hide it"),
-        (["--query=iblt", "--mechanism=gaussian"], "which no accountant covers"),
     ],
 )
 def test_bad_input_is_one_clear_line(flags, message):
