@@ -22,7 +22,7 @@ from absl import app, flags, logging
 
 from tff_experiments import analytics, datasets, plugins, runtime, secure_sum, spending
 from tff_experiments import flags as hparams_flags
-from tff_experiments.analytics import answers, study, values
+from tff_experiments.analytics import answers, questions, value_sources, study
 from tff_experiments.clients import dropouts, participation
 from tff_experiments.privacy import answers as privacy_answers
 from tff_experiments.runtime import local
@@ -51,8 +51,8 @@ def define_flags() -> None:
         "secure_sum", "plain", sorted(secure_sum.BY_NAME), "How integers are summed securely."
     )
     hparams_flags.define_data("digits")
-    hparams_flags.define(values.Hparams)
-    hparams_flags.define(study.Hparams)
+    hparams_flags.define(value_sources.Hparams)
+    hparams_flags.define(questions.Hparams)
     hparams_flags.define(spending.Hparams)
     hparams_flags.define(dropouts.Hparams, prefix="dropout_")
     flags.DEFINE_integer("show", 20, "Rows of the table, at most.", lower_bound=1)
@@ -64,20 +64,27 @@ def define_flags() -> None:
         hparams_flags.define_plugins(by_name)
 
 
-def build() -> tuple[study.Study, object]:
+def build() -> tuple[questions.Study, object]:
     """The study and the secure sum from the flags; raises ValueError for what can't be asked."""
-    hparams = hparams_flags.read(study.Hparams)
-    asked = hparams_flags.read(values.Hparams)
+    hparams = hparams_flags.read(questions.Hparams)
+    asked = hparams_flags.read(value_sources.Hparams)
     protocol = secure_sum.BY_NAME[FLAGS.secure_sum].build(
         hparams_flags.read_plugin(secure_sum.BY_NAME, FLAGS.secure_sum)
     )
     check_protocol(hparams.mechanism, protocol.is_secure)
     own = hparams_flags.read_plugin(analytics.BY_NAME, FLAGS.query)
-    has_own_data = asked.value in values.OWN_DATA
+    has_own_data = asked.value in value_sources.OWN_DATA
+    if has_own_data and (FLAGS["dataset"].present or FLAGS.partition or FLAGS.data_dir):
+        raise ValueError(
+            f"--value={asked.value} has clients of its own; leave --dataset, --data_dir and "
+            f"--partition out."
+        )
     data = None if has_own_data else hparams_flags.load_data(FLAGS.dataset)
-    held = values.load(asked, data, seed=hparams.seed)
+    held = value_sources.load(asked, data, seed=hparams.seed)
     shared = hparams_flags.read(spending.Hparams)
-    made = study.prepare(FLAGS.query, analytics.BY_NAME[FLAGS.query], own, held, hparams, shared)
+    made = questions.prepare(
+        FLAGS.query, analytics.BY_NAME[FLAGS.query], own, held, hparams, shared
+    )
     protocol.check(made.hparams.clients_per_round)
     return made, protocol
 
@@ -98,7 +105,7 @@ def check_protocol(mechanism: str, is_secure: bool) -> None:
 
 
 def answer() -> str:
-    """The text that answers; raises as `study.prepare` and `study.ask` do."""
+    """The text that answers; raises as `questions.prepare` and `study.ask` do."""
     if FLAGS.plot:
         privacy_answers.check_picture(pathlib.Path(FLAGS.plot))
     made, protocol = build()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tff_experiments import runtime, spending
-from tff_experiments.analytics import BY_NAME, study, values
+from tff_experiments.analytics import BY_NAME, questions, study, values
 from tff_experiments.clients import participation
 from tff_experiments.secure_sum import plain, secagg
 
@@ -41,12 +41,12 @@ class Leaving(participation.Participation):
 def prepare(name, held, own=None, asked=None, shared=None):
     """A study, from dicts of knobs."""
     module = BY_NAME[name]
-    return study.prepare(
+    return questions.prepare(
         name,
         module,
         module.Hparams(**(own or {})),
         held,
-        study.Hparams(**(asked or {})),
+        questions.Hparams(**(asked or {})),
         spending.Hparams(**(shared or {})),
     )
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from tff_experiments.analytics import values
+from tff_experiments.analytics import value_sources
 
 
 def load(data=None, **hparams):
-    return values.load(values.Hparams(**hparams), data, seed=0)
+    return value_sources.load(value_sources.Hparams(**hparams), data, seed=0)
 
 
 def test_labels_are_numbers_and_words_of_a_public_list(tiny):
@@ -100,4 +100,4 @@ def test_a_vocabulary_is_of_words(tiny, tmp_path):
 )
 def test_knobs_that_can_not_be_are_refused(hparams, said):
     with pytest.raises(ValueError, match=said):
-        values.Hparams(**hparams)
+        value_sources.Hparams(**hparams)
