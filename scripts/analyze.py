@@ -111,7 +111,7 @@ def answer() -> str:
     made, protocol = build()
     world = participation.World(dropping=hparams_flags.read(dropouts.Hparams, prefix="dropout_"))
     with local.use(hparams_flags.read(local.Hparams), secure_sum=protocol) as context:
-        result = study.ask(made, context, world)
+        result = study.ask(made, context, world, repeatable=FLAGS.seed_noise >= 0)
     if result.answer is None:
         raise runtime.RoundAborted("every round was aborted, too few clients were left.")
     lines = [("data", made.held.source), *answers.summary(result.answer), *result.lines]

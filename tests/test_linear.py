@@ -113,7 +113,8 @@ def planned(mechanism, **more):
     return plan.answer(
         plan.Hparams(
             mechanism=mechanism, num_clients=CLIENTS, clients_per_round=CLIENTS, rounds=1,
-            client_sampling="poisson", noise_multiplier=2.0, clip=3.0, dim=BINS, bits=24, **more,
+            client_sampling="round_robin", noise_multiplier=2.0, clip=3.0, dim=BINS, bits=24,
+            **more,
         )
     )  # fmt: skip
 
@@ -149,7 +150,7 @@ def test_discrete_gaussian_noise():
 def test_a_target_is_met_and_no_noise_multiplier_is_left_over():
     asked = {"mechanism": "gaussian", "rounds": 3}
     made = prepare("count", HELD, {"max_per_client": 2}, asked, {"target_epsilon": 2.0})
-    assert made.meter.planned == pytest.approx(2.0, abs=1e-4)
+    assert made.budget.planned(3) == pytest.approx(2.0, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -187,3 +188,23 @@ def test_clients_away_at_known_times_have_no_accountant():
         pytest.raises(ValueError, match="no accountant covers clients who are away"),
     ):
         study.ask(made, context, world)
+
+
+def test_under_noise_who_comes_is_a_secret_and_otherwise_of_the_seed(monkeypatch):
+    cohorts = []
+    monkeypatch.setattr(
+        study, "_inputs", lambda made, taken, _: cohorts.append(taken.clients) or []
+    )
+    held = numbers(*([1.0] for _ in range(1000)))
+    asked = {"client_sampling": "uniform", "clients_per_round": 20}
+    private = prepare("count", held, {"max_per_client": 1}, {**NOISY, **asked})
+    world = participation.World()
+    with runtime.use() as context:
+        for made in (private, prepare("count", held, asked=asked)):
+            for _ in range(2):
+                study.ask(made, context, world)
+        study.ask(private, context, world, repeatable=True)
+    # 20 of 1000, twice alike: never.
+    assert not np.array_equal(cohorts[0], cohorts[1])
+    np.testing.assert_array_equal(cohorts[2], cohorts[3])
+    np.testing.assert_array_equal(cohorts[2], cohorts[4])

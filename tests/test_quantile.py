@@ -81,7 +81,13 @@ def test_noise_is_for_all_quantiles_together_and_epsilon_the_privacy_rooms():
     assert np.sqrt(np.mean(noise**2)) == pytest.approx(stddev, rel=0.12)
     assert len(noise) == pytest.approx(800, abs=100)
     expected = plan.answer(
-        plan.Hparams(num_clients=100, clients_per_round=100, rounds=1, noise_multiplier=0.5)
+        plan.Hparams(
+            num_clients=100,
+            clients_per_round=100,
+            rounds=1,
+            noise_multiplier=0.5,
+            client_sampling="round_robin",
+        )
     )
     assert result.metrics[0]["privacy/epsilon"] == expected.actual
 

@@ -75,6 +75,7 @@ def test_under_noise_frequent_words_are_found_and_epsilon_is_the_privacy_rooms()
         plan.Hparams(
             mechanism="skellam", num_clients=30, clients_per_round=30, rounds=3, dim=24,
             noise_multiplier=1.0, clip=1.0, bits=20,
+            client_sampling="round_robin",
         )
     )  # fmt: skip
     assert result.metrics[-1]["privacy/epsilon"] == expected.actual
@@ -96,7 +97,7 @@ def test_sampling_tells_words_and_no_votes():
 @pytest.mark.parametrize(
     ("asked", "shared", "said"),
     [
-        ({}, {"target_epsilon": 4.0}, "take --client_sampling=uniform, not poisson"),
+        ({}, {"target_epsilon": 4.0}, "take --client_sampling=uniform, not round_robin"),
         ({"client_sampling": "uniform"}, {"target_epsilon": 4.0}, "threshold of 4 to sqrt"),
         ({"client_sampling": "uniform", "clients_per_round": 5}, {"target_epsilon": 4.0},
          "leave them out"),

@@ -1,8 +1,8 @@
 """A question with its privacy: the query, how it is asked, and the noise that this takes.
 
 The privacy of a query is that of its sums: the mechanism is calibrated for the bounds of a client's
-vector (`bounds` of the query) and the rounds, as an aggregator's is for those of an update, and
-counted by the same `spending.Meter`. What has no accountant is refused before anything runs.
+vector (`bounds` of the query) and the rounds, as an aggregator's is for those of an update. What
+has no accountant is refused before anything runs.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from tff_experiments import spending
 from tff_experiments.analytics import sums, values
+from tff_experiments.privacy import budget as budgets
 from tff_experiments.privacy import quantization, sample_and_threshold
 
 SAMPLING = "sampling"
@@ -23,10 +24,14 @@ class Hparams:
     """Rounds; queries that need a number of their own take that."""
     clients_per_round: int = 0
     """Clients in a round (poisson: their expected number); 0 is all."""
-    client_sampling: Literal["poisson", "uniform", "round_robin", "weighted"] = "poisson"
-    """How a round's clients are drawn."""
+    client_sampling: Literal["poisson", "uniform", "round_robin", "weighted"] = "round_robin"
+    """How a round's clients are drawn; round_robin: in turn, which hides nobody and costs least
+    where all are asked once.
+    """
     seed: int = 0
-    """Of who comes, of which of its values a client brings, of zipf's words; not of noise."""
+    """Of which values a client brings, of zipf's words, and of who comes where nothing is private;
+    not of noise.
+    """
     mechanism: Literal[(*sums.MECHANISMS, SAMPLING)] = "none"
     """Differential privacy: where noise is added, or TrieHH's sampling without noise."""
     noise_multiplier: float = 1.0
@@ -64,7 +69,7 @@ class Study:
         process: Its TFF process.
         summed: How its vectors are summed.
         hparams: With rounds and clients per round as they are.
-        meter: Counts what is spent, or None.
+        budget: What is spent of, or None.
         sampled: TrieHH's privacy without noise, or None.
     """
 
@@ -73,7 +78,7 @@ class Study:
     summed: sums.Sum
     hparams: Hparams
     held: values.Values
-    meter: spending.Meter | None = None
+    budget: budgets.Budget | None = None
     sampled: sample_and_threshold.SampleAndThreshold | None = None
 
 
@@ -112,11 +117,10 @@ def prepare(
     cohort = hparams.clients_per_round or len(held.clients)
     rounds = _rounds(name, query, hparams)
     hparams = dataclasses.replace(hparams, clients_per_round=cohort, rounds=rounds)
-    meter, mechanism = None, None
-    if private:
-        budget = spending.make_budget(shared, _plan(query, held, hparams, shared))
-        meter, mechanism = spending.Meter(budget, rounds), budget.mechanism
-    return _study(query, held, hparams, mechanism, meter=meter)
+    if not private:
+        return _study(query, held, hparams, None)
+    budget = spending.make_budget(shared, _plan(query, held, hparams, shared))
+    return _study(query, held, hparams, budget.mechanism, budget=budget)
 
 
 def _rounds(name: str, query: Any, hparams: Hparams) -> int:

@@ -1,14 +1,15 @@
 """One question, asked of clients in rounds: who comes, what it costs, what comes out."""
 
 import dataclasses
+import secrets
 import time
-from collections.abc import Callable
 
 import numpy as np
 
 from tff_experiments import sampling
 from tff_experiments.analytics import answers, questions
 from tff_experiments.clients import participation
+from tff_experiments.privacy import rules
 from tff_experiments.runtime import clients, local
 
 
@@ -31,7 +32,8 @@ def ask(
     study: questions.Study,
     context: local.Context,
     world: participation.World,
-    on_round: Callable[[int], None] = lambda round_num: None,
+    *,
+    repeatable: bool = False,
 ) -> Result:
     """Asks, and counts what it costs.
 
@@ -39,20 +41,23 @@ def ask(
         study: What is asked.
         context: The runtime, with the secure sum that it was given.
         world: How clients behave.
-        on_round: Called with the number of each round that is over.
+        repeatable: Whether who comes is a function of the seed where there is privacy, too: then
+            there is none, for whoever knows the seed knows who was in no round.
 
     Raises:
         ValueError: The world is none that an accountant covers.
     """
     hparams, held = study.hparams, study.held
     _check_world(study, world)
+    is_secret = _is_private(study) and not repeatable
+    seed = secrets.randbits(128) if is_secret else hparams.seed
     rounds = participation.Participation(
         world, held.clients, held.counts, num_clients=hparams.clients_per_round,
-        how=hparams.client_sampling, examples=held.counts, seed=hparams.seed,
+        how=hparams.client_sampling, examples=held.counts, seed=seed,
     )  # fmt: skip
     context.check(study.process)
     state = study.process.initialize()
-    outputs, metrics = [], []
+    outputs, metrics, came = [], [], []
     start = time.perf_counter(), time.process_time()
     for round_num in range(1, hparams.rounds + 1):
         inputs = _inputs(study, rounds.round(round_num), round_num)
@@ -67,10 +72,10 @@ def ask(
         except local.RoundAborted as error:
             row_, arrived = {**error.metrics, "aborted": 1}, None
         row |= row_
-        if study.meter is not None:
-            row |= study.meter.spend(arrived)
+        came.append(rules.ABORTED if arrived is None else int(arrived))
+        if study.budget is not None:
+            row["privacy/epsilon"] = study.budget.spent(came)
         metrics.append(row)
-        on_round(round_num)
         if study.query.is_done(state):
             break
     answer = study.query.answer(state, outputs, study.summed) if outputs else None
@@ -81,8 +86,12 @@ def ask(
     return Result(answer, _lines(study, metrics, seconds), metrics)
 
 
+def _is_private(study: questions.Study) -> bool:
+    return study.budget is not None or study.sampled is not None
+
+
 def _check_world(study: questions.Study, world: participation.World) -> None:
-    if study.meter is None and study.sampled is None:
+    if not _is_private(study):
         return
     if dataclasses.replace(world, dropping=participation.World().dropping) != participation.World():
         raise ValueError(
@@ -123,11 +132,11 @@ def _lines(
         took = mean("secure_sum/server_seconds"), mean("secure_sum/seconds_per_client")
         text = f"{sent:,.4g} kB up, {took[1]:.3g} s a client, {took[0]:.3g} s server a round"
         lines.append(("secure sum", text))
-    if study.meter is not None:
-        row, meter = metrics[-1], study.meter
-        text = f"{row['privacy/epsilon']:.4g} at delta {row['privacy/delta']:.3g}"
-        lines.append(("epsilon", f"{text}, {meter.planned:.4g} were planned"))
-        lines.append(("it holds where", meter.budget.relation))
+    if (budget := study.budget) is not None:
+        text = f"{metrics[-1]['privacy/epsilon']:.4g} at delta {budget.delta:.3g}"
+        planned = budget.planned(study.hparams.rounds)
+        lines.append(("epsilon", f"{text}, {planned:.4g} were planned"))
+        lines.append(("it holds where", budget.relation))
     if study.sampled is not None:
         s = study.sampled
         lines.append(("epsilon", f"{s.epsilon:.4g} at delta {s.delta:.3g}, of the words alone"))
