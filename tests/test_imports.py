@@ -10,6 +10,17 @@ PACKAGE = REPO / "tff_experiments"
 MAY = {
     "about": {"datasets"},
     "aggregation": {"privacy", "private_noise"},
+    "analytics": {
+        "aggregation",
+        "clients",
+        "datasets",
+        "privacy",
+        "private_noise",
+        "runtime",
+        "sampling",
+        "secure_sum",
+        "spending",
+    },
     "algorithms": set(),
     "auditing": {"algorithms", "clients", "privacy"},
     "benchmarks": {

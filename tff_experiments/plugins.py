@@ -1,7 +1,7 @@
 """Plug-ins in files of a user's own.
 
-A file says by `ROOM` what it is ("task", "algorithm", "aggregator", "secure_sum", "dataset"), and
-holds what the entries of that room hold; its name is that of the file.
+A file says by `ROOM` what it is ("task", "algorithm", "aggregator", "secure_sum", "dataset",
+"query"), and holds what the entries of that room hold; its name is that of the file.
 """
 
 import importlib.util
