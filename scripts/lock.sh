@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the locks: requirements.txt, complete for Python 3.10 and 3.11, from requirements.in and requirements.override;
-# requirements-openfhe.txt, for 3.10, from requirements-openfhe.in and with the same versions.
+# requirements-openfhe.txt, for 3.10, and requirements-ray.txt, for both, from their .in and with the same versions.
 set -eu
 cd "$(dirname "$0")/.."
 tools=$(mktemp -d)
@@ -32,3 +32,8 @@ grep -E '^[a-z].*==' requirements.txt | sed 's/ \\$//' >"$tools/constraints"
   --no-annotate --python-version 3.10 --python-platform x86_64-manylinux_2_31 --quiet -o "$tools/lock" >/dev/null
 write requirements-openfhe.txt "The lock of the OpenFHE extra, Python 3.10, made by scripts/lock.sh. Install with --no-deps." \
   "requirements-openfhe.in"
+
+"$tools/bin/uv" pip compile requirements-ray.in --constraint "$tools/constraints" --override requirements.override \
+  --generate-hashes --no-header --no-annotate --universal --python-version 3.10 --quiet -o "$tools/lock" >/dev/null
+write requirements-ray.txt "The lock of the Ray extra, made by scripts/lock.sh. Install on top of the lock with --no-deps." \
+  "requirements-ray.in requirements.override"

@@ -59,8 +59,8 @@ ROOMS = {
     "secure_sum": secure_sum.BY_NAME,
     "dataset": datasets.BY_NAME,
 }
-# Where files are kept and how many threads there are: the same bits come out.
-NOT_IN_RESULT = {"cache_dir", "client_workers"}
+# Where files are kept, and how many workers there are and where: the same bits come out.
+NOT_IN_RESULT = {"cache_dir", "client_workers", "ray_address"}
 
 
 def load_plugins() -> None:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes .venv with the locked packages, if it is missing or older than the lock. Run by demo.sh and test.sh.
 # --python=3.10 makes it with Python 3.10 and the packages that 3.11 lacks: OpenFHE. Without the option .venv keeps the
-# Python that it has; a new one gets 3.11.
+# Python that it has; a new one gets 3.11. --ray adds Ray, which stays: a new .venv of this checkout gets it too.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,16 +12,21 @@ stop() {
 
 python=$(cut -sd' ' -f2 .venv/installed 2>/dev/null || true)
 python=${python:-3.11}
+ray=$(cut -sd' ' -f3 .venv/installed 2>/dev/null || true)
 for argument; do
   case "$argument" in
     --python=3.10 | --python=3.11) python=${argument#--python=} ;;
-    *) stop "the only option is --python=3.10 or --python=3.11, got '$argument'." ;;
+    --ray) ray=ray ;;
+    *) stop "the only options are --python=3.10 or --python=3.11, and --ray; got '$argument'." ;;
   esac
 done
 locks=requirements.txt
 [ "$python" != 3.10 ] || locks="requirements.txt requirements-openfhe.txt"
-wanted="$(cat $locks | sha256sum | cut -d' ' -f1) $python"
-[ "$(cat .venv/installed 2>/dev/null || true)" != "$wanted" ] || exit 0
+base="$(cat $locks | sha256sum | cut -d' ' -f1) $python"
+wanted=$base
+[ -z "$ray" ] || wanted="$base ray $(sha256sum <requirements-ray.txt | cut -d' ' -f1)"
+installed=$(cat .venv/installed 2>/dev/null || true)
+[ "$installed" != "$wanted" ] || exit 0
 
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] ||
   stop "TFF has wheels for Linux x86-64 only, this is $(uname -s) $(uname -m); use a Linux x86-64 machine or container."
@@ -44,8 +49,17 @@ make_venv() {
   stop "Python $python with venv is needed, and was not found ($(python3 --version 2>&1 || echo 'no python3')); install python$python and python$python-venv, or uv, which fetches it."
 }
 
-echo "setup: installing the packages into .venv (once, 1 to 5 minutes, 3 GB)" >&2
-make_venv
+case "$installed" in
+  "$base"*)
+    echo "setup: installing the packages of Ray into .venv (once, 250 MB)" >&2
+    locks=requirements-ray.txt
+    ;;
+  *)
+    echo "setup: installing the packages into .venv (once, 1 to 5 minutes, 3 GB)" >&2
+    make_venv
+    [ -z "$ray" ] || locks="$locks requirements-ray.txt"
+    ;;
+esac
 log=.venv/install.log
 install() {
   for lock in $locks; do

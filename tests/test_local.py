@@ -341,7 +341,8 @@ def test_client_work_is_built_for_a_gpu_where_there_is_one(monkeypatch):
         devices = {
             operation.device
             for compiled in context._compiled.values()
-            for workers in getattr(compiled, "_workers", {}).values()
+            if hasattr(compiled, "_crew")
+            for workers in compiled._crew._workers.values()
             for worker in workers
             for operation in worker._graph.graph.get_operations()
         }

@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 LOCKS = {
     "requirements.txt": ("requirements.in", "requirements.override"),
     "requirements-openfhe.txt": ("requirements-openfhe.in",),
+    "requirements-ray.txt": ("requirements-ray.in", "requirements.override"),
 }
 
 
@@ -64,6 +65,14 @@ def test_the_extra_has_the_versions_of_the_lock_for_its_python():
     assert [name for name in extra if lock.get(name, extra[name]) != extra[name]] == []
     # With these a client's masks are made; an older one lacks `encrypt_into`.
     assert extra["cryptography"] == pins("requirements.txt", "3.11")["cryptography"]
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11"])
+def test_ray_has_the_versions_of_the_lock(python):
+    """So that it can be installed on top, as scripts/setup.sh --ray does, and changes nothing."""
+    extra, lock = pins("requirements-ray.txt", python), pins("requirements.txt", python)
+    assert "ray" in extra and "ray" not in lock
+    assert [name for name in extra if lock.get(name, extra[name]) != extra[name]] == []
 
 
 @pytest.mark.parametrize("name", sorted(PINS))

@@ -15,7 +15,7 @@ def fresh(tmp_path):
     repo = tmp_path / "repo"
     (repo / "scripts").mkdir(parents=True)
     shutil.copy(REPO / "scripts" / "setup.sh", repo / "scripts")
-    for name in ("requirements.txt", "requirements-openfhe.txt"):
+    for name in ("requirements.txt", "requirements-openfhe.txt", "requirements-ray.txt"):
         shutil.copy(REPO / name, repo)
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -118,7 +118,33 @@ def test_a_python_of_pyenv_is_found(fresh):
 
 
 def test_another_python_is_refused(fresh):
-    assert "the only option is --python=3.10 or --python=3.11" in run(fresh, "--python=3.12")
+    assert "the only options are --python=3.10 or --python=3.11" in run(fresh, "--python=3.12")
+
+
+def test_ray_is_added_to_an_environment_that_is_there_and_stays(fresh):
+    repo, tools = fresh
+    no_python(tools)
+    digest = lambda name: hashlib.sha256((repo / name).read_bytes()).hexdigest()
+    (repo / ".venv" / "bin").mkdir(parents=True)
+    (repo / ".venv" / "installed").write_text(f"{digest('requirements.txt')} 3.11\n")
+    fake(repo / ".venv" / "bin", "pip", 'echo "$@" >>pip_was_called')
+    env = environment(repo, tools)
+    start = lambda *options: subprocess.run(
+        ["sh", "scripts/setup.sh", *options], cwd=repo, env=env, timeout=60, check=True
+    )
+    start()
+    assert not (repo / "pip_was_called").exists()
+    start("--ray")
+    (call,) = (repo / "pip_was_called").read_text().splitlines()
+    assert call.endswith("--no-deps -r requirements-ray.txt")
+    installed = (repo / ".venv" / "installed").read_text()
+    assert installed.split()[1:] == ["3.11", "ray", digest("requirements-ray.txt")]
+    start("--ray")
+    start()
+    assert len((repo / "pip_was_called").read_text().splitlines()) == 1
+    (repo / "requirements-ray.txt").write_text("ray==0\n")
+    start()
+    assert len((repo / "pip_was_called").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(

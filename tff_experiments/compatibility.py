@@ -142,7 +142,7 @@ def check_private(
             f"--algorithm={algorithm} {_COHORTS[needs.cohort]}, which no accountant covers; use "
             f"another algorithm or another aggregator."
         )
-    if runtime != "local":
+    if runtime == "native":
         raise ValueError(
             f"{what}: its noise comes from the operating system, which --runtime={runtime} does "
             f"not bring into a round; use --runtime=local."

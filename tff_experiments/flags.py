@@ -33,7 +33,8 @@ def define(
     prefix: str = "",
     defaults: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> None:
-    """Defines a flag for each field that has none yet: --<prefix><field>.
+    """Defines a flag for each field: --<prefix><field>. A field that a class inherits shares the
+    flag that its base has by that name.
 
     Args:
         hparams_class: A frozen dataclass; each field's help is the string below it.
@@ -42,8 +43,12 @@ def define(
     """
     hints = typing.get_type_hints(hparams_class)
     helps = _helps(hparams_class)
+    bases = [base for base in hparams_class.__bases__ if dataclasses.is_dataclass(base)]
+    inherited = {field.name for base in bases for field in dataclasses.fields(base)}
     for field in dataclasses.fields(hparams_class):
         name = prefix + field.name
+        if name in flags.FLAGS and field.name in inherited:
+            continue
         if name in flags.FLAGS:
             raise ValueError(
                 f"flag --{name} is defined twice, the second time by {hparams_class.__module__}."

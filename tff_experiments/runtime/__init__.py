@@ -12,9 +12,9 @@ from typing import Any
 
 import tensorflow_federated as tff
 
-from tff_experiments.runtime import local, native
+from tff_experiments.runtime import local, native, ray_cluster
 
-BY_NAME = {"local": local, "native": native}
+BY_NAME = {"local": local, "native": native, "ray": ray_cluster}
 ClientError, RoundAborted = local.ClientError, local.RoundAborted
 RefusedError = local.RefusedError
 

@@ -8,6 +8,7 @@ What `work` gives to `accumulate` and `accumulate` does not use is the client's 
 It is never summed and never leaves the client.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -81,42 +82,108 @@ class Layout:
         return fed
 
 
+@dataclasses.dataclass(frozen=True)
 class ClientGraph:
-    """The graph that workers run. Workers may share it."""
+    """The graph that workers run. Workers may share it, and it can travel to other machines.
 
-    def __init__(self, form, layout: Layout, *, device: str):
+    Attributes:
+        graph: The graph.
+        work: `work` in it.
+        broadcast: Placeholders of what the server sends, which `set_broadcast` keeps.
+        set_broadcast: See there.
+        call_feeds: What one client's call takes.
+        secure: The leaves of its secure slots.
+        kept: The leaves that are the client's own.
+        first: Starts an accumulator with a client's update.
+        later: Adds a client's update.
+        accumulator: The accumulator's leaves.
+        restored: Placeholders of an accumulator from before, which `restore` goes back to.
+        restore: See there.
+    """
+
+    graph: tf.Graph
+    work: sessions.Imported
+    broadcast: list[tf.Tensor]
+    set_broadcast: tf.Operation
+    call_feeds: list[tf.Tensor]
+    secure: list[tf.Tensor]
+    kept: list[tf.Tensor]
+    first: tf.Operation
+    later: tf.Operation
+    accumulator: list[tf.Tensor]
+    restored: list[tf.Tensor]
+    restore: tf.Operation
+
+    @classmethod
+    def build(cls, form, layout: Layout, *, device: str) -> "ClientGraph":
         """Builds the graph.
 
         Args:
             form: The MapReduceForm.
             layout: How clients' values enter.
             device: Where TensorFlow should place client work, such as "/GPU:0"; "" is its choice.
+
+        Returns:
+            The `ClientGraph`.
         """
-        self.graph = tf.Graph()
-        with self.graph.as_default(), tf.device(device):
-            work = tensorflow_part.unpack(form.work, "work")
-            placed = layout.build(work, device=device)
-            self.broadcast, self.set_broadcast, received = _variables(
-                "broadcast", tensorflow_part.leaf_types(work.parameter_type[1])
+        graph = tf.Graph()
+        with graph.as_default(), tf.device(device):
+            part = tensorflow_part.unpack(form.work, "work")
+            placed = layout.build(part, device=device)
+            broadcast, set_broadcast, received = _variables(
+                "broadcast", tensorflow_part.leaf_types(part.parameter_type[1])
             )
             inputs = [*placed.values, *received, *placed.rows]
-            self.work = sessions.import_part(placed.work, "work", inputs)
-            num_plain = len(tensorflow_part.leaf_types(work.result_type[0]))
-            update, self.secure = self.work.results[:num_plain], self.work.results[num_plain:]
-            self.kept = [update[i] for i in kept_leaves(form)]
-            self._build_accumulators(form, update)
-        keys = self.work.keys
-        self.call_feeds = [*placed.feeds, *([] if keys is None else [keys]), *self.work.noise]
+            work = sessions.import_part(placed.work, "work", inputs)
+            num_plain = len(tensorflow_part.leaf_types(part.result_type[0]))
+            update, secure = work.results[:num_plain], work.results[num_plain:]
+            keys = [] if work.keys is None else [work.keys]
+            return cls(
+                graph=graph,
+                work=work,
+                broadcast=broadcast,
+                set_broadcast=set_broadcast,
+                call_feeds=[*placed.feeds, *keys, *work.noise],
+                secure=secure,
+                kept=[update[i] for i in kept_leaves(form)],
+                **_accumulators(form, update),
+            )
 
-    def _build_accumulators(self, form, update) -> None:
-        zero = _stateless(form.zero, "zero", [])
-        # Of `zero` a dimension may be known, 0, that of later values is not.
-        types = tensorflow_part.leaf_types(form.accumulate.type_signature.result)
-        self.restored, self.restore, held = _variables("accumulator", types)
-        first = _stateless(form.accumulate, "first", [*zero, *update])
-        later = _stateless(form.accumulate, "later", [*held, *update])
-        self.accumulator = held
-        self.first, self.later = (_assign("accumulator", types, new) for new in (first, later))
+    def pack(self) -> tuple[bytes, dict[str, Any]]:
+        """The graph as a GraphDef, and the names of what is in it: values that can be pickled."""
+        fields = {name: value for name, value in vars(self).items() if name != "graph"}
+        # Results are named by their uses; keys of a dictionary are not visited.
+        fields["work"] = self.work._replace(results=[], noise=list(self.work.noise.items()))
+        name = lambda leaf: leaf.name if isinstance(leaf, tf.Tensor | tf.Operation) else leaf
+        return self.graph.as_graph_def().SerializeToString(), tf.nest.map_structure(name, fields)
+
+    @classmethod
+    def unpack(cls, packed: tuple[bytes, dict[str, Any]]) -> "ClientGraph":
+        """The graph that was packed, here."""
+        graph, graph_def = tf.Graph(), tf.compat.v1.GraphDef()
+        graph_def.ParseFromString(packed[0])
+        with graph.as_default():
+            tf.import_graph_def(graph_def, name="")
+        find = lambda leaf: graph.as_graph_element(leaf) if isinstance(leaf, str) else leaf
+        fields = tf.nest.map_structure(find, packed[1])
+        work = fields.pop("work")
+        return cls(graph=graph, work=work._replace(noise=dict(work.noise)), **fields)
+
+
+def _accumulators(form, update: Sequence[tf.Tensor]) -> dict[str, Any]:
+    zero = _stateless(form.zero, "zero", [])
+    # Of `zero` a dimension may be known, 0, that of later values is not.
+    types = tensorflow_part.leaf_types(form.accumulate.type_signature.result)
+    restored, restore, held = _variables("accumulator", types)
+    first = _stateless(form.accumulate, "first", [*zero, *update])
+    later = _stateless(form.accumulate, "later", [*held, *update])
+    return {
+        "first": _assign("accumulator", types, first),
+        "later": _assign("accumulator", types, later),
+        "accumulator": held,
+        "restored": restored,
+        "restore": restore,
+    }
 
 
 def kept_leaves(form) -> list[int]:

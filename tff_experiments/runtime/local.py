@@ -10,14 +10,21 @@ import contextlib
 import dataclasses
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import tensorflow as tf
 import tensorflow_federated as tff
 from absl import logging
 
-from tff_experiments.runtime import client_round, clients, rounds, sessions, tensorflow_part
+from tff_experiments.runtime import (
+    client_round,
+    clients,
+    rounds,
+    sessions,
+    tensorflow_part,
+    threads,
+)
 from tff_experiments.secure_sum import plain, stages
 
 RoundAborted = stages.AbortedError
@@ -58,13 +65,21 @@ class Hparams:
 class Context(tff.framework.SyncContext):
     """Executes TFF computations in this process."""
 
-    def __init__(self, hparams: Hparams, *, seed: int = 0, secure_sum: Any = None):
+    def __init__(
+        self,
+        hparams: Hparams,
+        *,
+        seed: int = 0,
+        secure_sum: Any = None,
+        make_crew: Callable[[Any], rounds.Crew] | None = None,
+    ):
         """Makes an empty context; sessions are opened as computations come.
 
         Args:
             hparams: The knobs.
             seed: Seed of clients' and server's random ops, for callers that use `process.next`.
             secure_sum: A protocol of the secure_sum room; by default sums are in the clear.
+            make_crew: From a MapReduceForm, who trains its clients; by default threads.
         """
         self._hparams, self._seed = hparams, seed
         self._secure_sum = secure_sum or plain.build(plain.Hparams())
@@ -72,7 +87,7 @@ class Context(tff.framework.SyncContext):
         if self._secure_sum.is_secure and self._secure_seed is not None:
             logging.warning("--secure_sum_seed: the secure sum's secrets are NOT secret.")
         self._noise_seed = None if hparams.seed_noise < 0 else hparams.seed_noise
-        self._num_workers = hparams.client_workers or len(os.sched_getaffinity(0))
+        self._make_crew = make_crew or self._threads
         self._compiled: dict[int, Any] = {}
         self._round_num = 0
         self._client_states = None
@@ -158,7 +173,7 @@ class Context(tff.framework.SyncContext):
         if id(comp) not in self._compiled:
             self._compiled[id(comp)] = compile_computation(
                 comp,
-                num_workers=self._num_workers,
+                make_crew=self._make_crew,
                 secure_sum=self._secure_sum,
                 allow_plain_slots=self._hparams.allow_plain_slots,
             )
@@ -168,6 +183,10 @@ class Context(tff.framework.SyncContext):
             ):
                 logging.warning("--seed_noise: who knows the seed knows the noise; NOT private.")
         return self._compiled[id(comp)]
+
+    def _threads(self, form) -> threads.Threads:
+        num_workers = self._hparams.client_workers or len(os.sched_getaffinity(0))
+        return threads.Threads(form, num_workers=num_workers, devices=client_devices())
 
     def _forget(self, key: int) -> None:
         if key in self._compiled:
@@ -183,7 +202,13 @@ class RefusedError(TypeError):
     """A computation can't be run, or not so; says why, and the way out."""
 
 
-def compile_computation(comp, *, num_workers: int, secure_sum: Any, allow_plain_slots: bool):
+def compile_computation(
+    comp,
+    *,
+    make_crew: Callable[[Any], rounds.Crew],
+    secure_sum: Any,
+    allow_plain_slots: bool,
+):
     """Compiles a computation: `Rounds` where it has clients, else a `sessions.Function`.
 
     Raises:
@@ -208,9 +233,7 @@ def compile_computation(comp, *, num_workers: int, secure_sum: Any, allow_plain_
                 comp, sessions.without_grappler()
             )
             return sessions.Function(initialize, "initialize")
-        compiled = rounds.Rounds(
-            comp, num_workers=num_workers, devices=client_devices(), protocol=secure_sum
-        )
+        compiled = rounds.Rounds(comp, make_crew=make_crew, protocol=secure_sum)
     except (TypeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise RefusedError(
@@ -234,7 +257,14 @@ def client_devices() -> list[str]:
 
 
 @contextlib.contextmanager
-def use(hparams: Hparams, *, quiet: bool = True, seed: int = 0, secure_sum: Any = None):
+def use(
+    hparams: Hparams,
+    *,
+    quiet: bool = True,
+    seed: int = 0,
+    secure_sum: Any = None,
+    make_crew: Callable[[Any], rounds.Crew] | None = None,
+):
     """Makes our runtime the one in which TFF's computations run.
 
     Args:
@@ -242,12 +272,13 @@ def use(hparams: Hparams, *, quiet: bool = True, seed: int = 0, secure_sum: Any 
         quiet: Taken for all runtimes; this one logs nothing of its own.
         seed: Seed of random ops, for code that calls `process.next`.
         secure_sum: A protocol of the secure_sum room; by default sums are in the clear.
+        make_crew: See `Context`.
 
     Yields:
         The `Context`.
     """
     del quiet
-    context = Context(hparams, seed=seed, secure_sum=secure_sum)
+    context = Context(hparams, seed=seed, secure_sum=secure_sum, make_crew=make_crew)
     try:
         with tff.framework.get_context_stack().install(context):
             yield context

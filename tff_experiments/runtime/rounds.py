@@ -9,16 +9,12 @@ The groups depend on the clients alone, and are merged in their order: the same 
 any number of workers.
 """
 
-import collections
 import contextlib
-import queue
 import resource
-import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
-from concurrent import futures
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow_federated as tff
@@ -49,16 +45,29 @@ def _form_of(computation) -> tff.backends.mapreduce.MapReduceForm:
     return _forms[id(computation)]
 
 
+class Crew(Protocol):
+    """Who trains the clients of a process."""
+
+    def train(
+        self, work: client_round.ClientRound, broadcast: list[np.ndarray]
+    ) -> Iterator[list[np.ndarray]]:
+        """Yields the accumulators of a round's groups in order, while later groups are trained;
+        raises ClientError.
+        """
+
+    def close(self) -> None:
+        """Ends what the crew began."""
+
+
 class Rounds:
     """A compiled `next`."""
 
-    def __init__(self, computation, *, num_workers: int, devices: Sequence[str], protocol: Any):
+    def __init__(self, computation, *, make_crew: Callable[[Any], Crew], protocol: Any):
         """Compiles it.
 
         Args:
             computation: (state at the server, values at clients) -> (state, result).
-            num_workers: Clients that are trained at the same time.
-            devices: Where, dealt to workers in turn; "" is TensorFlow's choice.
+            make_crew: From the MapReduceForm, who trains the clients.
             protocol: What sums the secure slots.
 
         Raises:
@@ -86,9 +95,7 @@ class Rounds:
         if self._slots.length and not protocol.is_secure:
             logging.warning("Secure sums are summed in the clear: a simulation without secrecy.")
         self._protocol = protocol
-        self._num_workers, self._devices = num_workers, devices
-        self._workers: dict[Any, list[client_work.Worker]] = {}
-        self._pool = futures.ThreadPoolExecutor(num_workers, "client_worker")
+        self._crew = make_crew(form)
 
     def run(
         self, state: Any, values: Sequence[Any], setting: client_round.Setting
@@ -125,7 +132,7 @@ class Rounds:
         work = client_round.ClientRound(inputs, self._client_type, setting, self._slots, secure_sum)
         accumulated = None
         with _measured(seconds, "client_work"):
-            for part in self._train(work, broadcast):
+            for part in self._crew.train(work, broadcast):
                 with _measured(seconds, "aggregation"):
                     accumulated = server("merge", accumulated + part) if accumulated else part
         with _measured(seconds, "aggregation"):
@@ -163,60 +170,9 @@ class Rounds:
         sizes["memory/peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return {name: size for name, size in sizes.items() if size is not None}
 
-    def _train(
-        self, work: client_round.ClientRound, broadcast: list[np.ndarray]
-    ) -> Iterator[list[np.ndarray]]:
-        """Yields the groups' accumulators in order, while later groups are trained."""
-        groups = clients.deal([client.num_examples() for client in work.inputs])
-        if not groups:
-            return
-        with work.naming_the_first():
-            layout = work.layout()
-            workers = self._workers_for(layout)
-        idle: queue.SimpleQueue = queue.SimpleQueue()
-        for worker in workers[: len(groups)]:
-            idle.put((worker, False))
-        stop = threading.Event()
-
-        def train(group):
-            worker, has_broadcast = idle.get()
-            try:
-                if not has_broadcast:
-                    worker.receive(broadcast)
-                return work.train(worker, layout, group, stop)
-            finally:
-                idle.put((worker, True))
-
-        running = collections.deque(self._pool.submit(train, group) for group in groups)
-        try:
-            while running:
-                part = running[0].result()
-                # A future holds its result: memory would grow with the groups.
-                running.popleft()
-                if part is not None:
-                    yield part
-        finally:
-            # After an error or an interrupt no thread may go on with this round.
-            stop.set()
-            futures.wait(running)
-
-    def _workers_for(self, layout: client_work.Layout) -> list[client_work.Worker]:
-        if layout.key not in self._workers:
-            graphs = {
-                device: client_work.ClientGraph(self._form, layout, device=device)
-                for device in set(self._devices)
-            }
-            self._workers[layout.key] = [
-                client_work.Worker(graphs[self._devices[i % len(self._devices)]])
-                for i in range(self._num_workers)
-            ]
-        return self._workers[layout.key]
-
     def close(self) -> None:
-        """Ends the threads and the sessions."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        for worker in (worker for workers in self._workers.values() for worker in workers):
-            worker.close()
+        """Ends the workers and the sessions."""
+        self._crew.close()
         for function in self._server.values():
             function.close()
 

@@ -87,19 +87,16 @@ class Client:
             message: {neighbour that shared: what it sealed for this client}.
             vector: int64 [length].
         """
-        self._enter(UPLOAD)
-        self._sealed = messages.read_table(self._read(message, UPLOAD), SEALED_SIZE)
-        messages.check(set(self._sealed) <= set(self._neighbours), "shares of a stranger.")
-        self._check_enough(len(self._sealed), "shared their keys")
+        signed_keys = self._mask_keys(message)
         words = self._layout.words(vector)
-        session, me = self._config.session, self.number
-        signed_keys = [(self_mask_key(self._config, me, self._seed), 1)]
-        for v in self._sealed:
-            secret = keys.agree(self._masking, self._public[v])
-            key = keys.derive(secret, b"pair", session, min(me, v), max(me, v))
-            signed_keys.append((key, 1 if me > v else -1))
         masks.add(words, self._layout, signed_keys)
         return self._reply(UPLOAD, self._layout.pack(words))
+
+    def hand_over_masks(self, message: bytes) -> list[tuple[bytes, int]]:
+        """`masked_input` where the vector is elsewhere (see `group_sum`): what masks it."""
+        signed_keys = self._mask_keys(message)
+        self._next_step = UPLOAD + 1
+        return signed_keys
 
     def sign_survivors(self, message: bytes) -> bytes:
         """Signs what it was told of who is in the sum.
@@ -150,6 +147,19 @@ class Client:
         # Until the answer is made, the client counts as one that refused.
         self._next_step = stages.STAYS
         messages.check(step == expected, f"client {self.number} does not take this step now.")
+
+    def _mask_keys(self, message: bytes) -> list[tuple[bytes, int]]:
+        self._enter(UPLOAD)
+        self._sealed = messages.read_table(self._read(message, UPLOAD), SEALED_SIZE)
+        messages.check(set(self._sealed) <= set(self._neighbours), "shares of a stranger.")
+        self._check_enough(len(self._sealed), "shared their keys")
+        session, me = self._config.session, self.number
+        signed_keys = [(self_mask_key(self._config, me, self._seed), 1)]
+        for v in self._sealed:
+            secret = keys.agree(self._masking, self._public[v])
+            key = keys.derive(secret, b"pair", session, min(me, v), max(me, v))
+            signed_keys.append((key, 1 if me > v else -1))
+        return signed_keys
 
     def _reply(self, step: int, body) -> bytes:
         self._next_step = step + 1

@@ -6,11 +6,11 @@ SIMULATION ONLY: there is no cryptography here.
 
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tff_experiments.secure_sum import stages, vectors
+from tff_experiments.secure_sum import group_sum, stages, vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,15 @@ class Round:
             with self._lock:
                 self._layout.add(self._sum, words)
 
+    def group(self, clients: Iterable[str]) -> group_sum.Group:
+        """What these clients need to upload elsewhere: nothing is masked."""
+        return group_sum.Group(self._layout, {c: [] for c in clients if c in self._uploads})
+
+    def add_group(self, uploaded: group_sum.Uploaded) -> None:
+        """Adds what came of a group."""
+        with self._lock:
+            self._layout.add(self._sum, uploaded.words)
+
     def finish(self) -> np.ndarray:
         """The sum of all that were added, int64 [length], entries in [0, modulus)."""
         return self._layout.vector(self._sum)
@@ -48,6 +57,7 @@ class Plain:
     """The protocol."""
 
     is_secure = False
+    supports_groups = True
 
     def check(self, num_clients: int) -> None:
         """Takes any number of clients."""

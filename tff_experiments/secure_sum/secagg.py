@@ -54,6 +54,7 @@ class SecAgg:
     """The protocol."""
 
     is_secure = True
+    supports_groups = True
 
     def __init__(self, hparams: Hparams):
         """Takes the knobs."""

@@ -70,6 +70,7 @@ class SecAggPlus:
     """The protocol."""
 
     is_secure = True
+    supports_groups = True
 
     def __init__(self, hparams: Hparams):
         """Takes the knobs."""

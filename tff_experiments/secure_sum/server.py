@@ -89,6 +89,19 @@ class Server:
         messages.check(step == self._step, "a message came late, or early.")
         take[step](sender, body)
 
+    def receive_group(self, senders: Sequence[int], words: Sequence[np.ndarray]) -> None:
+        """Takes the masked vectors of several clients, added up, as their uploads.
+
+        Raises:
+            ProtocolError: They come late, twice, or from one that shared no keys; none is taken.
+        """
+        messages.check(self._step == UPLOAD, "a message came late, or early.")
+        messages.check(len(set(senders)) == len(senders), "an input came twice.")
+        for sender in senders:
+            self._check_uploads(sender)
+        self._layout.add(self._sum, words)
+        self._uploaded.update(senders)
+
     def close(self, step: int) -> None:
         """Ends a step's collection; raises AbortedError where too few took it."""
         messages.check(step == self._step, "a step ends once, and in order.")
@@ -179,9 +192,12 @@ class Server:
         self._shared.add(sender)
         self._sealed[sender] = body
 
-    def _take_input(self, sender: int, body) -> None:
+    def _check_uploads(self, sender: int) -> None:
         messages.check(sender in self._shared, "an input of a client that shared no keys.")
         messages.check(sender not in self._uploaded, "an input came twice.")
+
+    def _take_input(self, sender: int, body) -> None:
+        self._check_uploads(sender)
         messages.check(isinstance(body, bytes), "an input must be bytes.")
         try:
             words = self._layout.unpack(body)

@@ -6,13 +6,15 @@ have from somebody other than the server. The cryptography is not.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from tff_experiments.secure_sum import (
     client,
+    group_sum,
     keys,
+    messages,
     server,
     session,
     stages,
@@ -66,7 +68,7 @@ class Round(session.Session):
             )
             for i in self._numbers.values()
         }  # fmt: skip
-        self._active = config.active
+        self._active, self._session_number = config.active, config.session
         self.server = server.Server(config, self._layout, permutation)
         self._lock = threading.Lock()
         self._step(ADVERTISE, lambda party, _: party.advertise_keys())
@@ -82,6 +84,30 @@ class Round(session.Session):
         number = self._numbers[name]
         if self._is_there(number, UPLOAD):
             self._ask(UPLOAD, number, lambda party, message: party.masked_input(message, vector))
+
+    def group(self, names: Iterable[str]) -> group_sum.Group:
+        """What these clients, whose time to upload it is, need to do it elsewhere."""
+        signed_keys: dict[str, group_sum.SignedKeys] = {}
+        for name in names:
+            number = self._numbers[name]
+            if self._is_there(number, UPLOAD):
+                keep = lambda keys, name=name: signed_keys.update({name: keys})
+                self._ask(UPLOAD, number, client.Client.hand_over_masks, deliver=keep)
+        return group_sum.Group(self._layout, signed_keys)
+
+    def add_group(self, uploaded: group_sum.Uploaded) -> None:
+        """Has the server take what a group's clients sent.
+
+        Raises:
+            ProtocolError: It breaks the protocol.
+        """
+        numbers = [self._numbers[name] for name in uploaded.clients]
+        self._serve(lambda: self.server.receive_group(numbers, uploaded.words))
+        body = bytes(self._layout.num_bytes)
+        size = len(messages.encode(UPLOAD, self._session_number, body)) if numbers else 0
+        for number, name in zip(numbers, uploaded.clients, strict=True):
+            self.transport.upload_bytes[number] += size
+            self.seconds[number] += uploaded.seconds[name]
 
     def finish(self) -> np.ndarray:
         """Opens the sum of the vectors that were uploaded, int64 [length].
@@ -107,8 +133,10 @@ class Round(session.Session):
         with self._with_metrics():
             self._serve(lambda: self.server.close(step))
 
-    def _ask(self, step: int, number: int, act) -> None:
-        """One client's step: a message to it, its answer, and what the server makes of that."""
+    def _ask(self, step: int, number: int, act, *, deliver=None) -> None:
+        """One client's step: a message to it, its answer, and what the server makes of that.
+        `deliver` takes the answer in place of the server.
+        """
         incoming: Sequence[bytes] = (b"",)
         if step != ADVERTISE:
             if not self._serve(lambda: self.server.knows(number)):
@@ -121,6 +149,9 @@ class Round(session.Session):
             except (stages.ProtocolError, stages.AbortedError) as error:
                 self.refusals[number] = str(error)
                 return
+            if deliver:
+                deliver(answer)
+                continue
             for arrived in self.transport.send(step, number, transport.SERVER, answer):
                 self._deliver(step, number, arrived)
 
