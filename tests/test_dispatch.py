@@ -8,7 +8,7 @@ from tff_experiments.runtime import client_round, dispatch
 
 
 class Fakes:
-    """Workers whose jobs end in the order that `choose` picks; a job may kill its worker, or fail.
+    """Workers that do their jobs in order; `choose` picks who is next. A job may kill, or fail.
 
     A worker is a list of its jobs: a new object for each one that is replaced.
     """
@@ -36,8 +36,10 @@ class Fakes:
     def wait(self, handles):
         handles = list(handles)
         self.most_running = max(self.most_running, len(handles))
-        # A dead worker's other jobs end as well, and never well.
-        return self._choose(handles) if handles else None
+        first = {}
+        for handle in handles:
+            first.setdefault(id(self.jobs[handle][0]), handle)
+        return self._choose(list(first.values())) if first else None
 
     def result(self, handle):
         _, job = self.jobs[handle]
@@ -80,7 +82,7 @@ def test_jobs_of_a_worker_that_died_are_done_again(choose):
 
 def test_a_job_that_kills_its_workers_stops_the_round():
     workers = Fakes(2, deaths=[3] * dispatch.MAX_TRIES)
-    with pytest.raises(client_round.ClientError, match="3 workers died with .*: killed"):
+    with pytest.raises(client_round.ClientError, match=r"3 workers died with .*: killed"):
         list(dispatch.in_order(workers, range(10)))
 
 

@@ -119,13 +119,12 @@ class _Dispatch:
         self._workers.give_back(worker)
 
     def _redo(self, lost: Any, reason: str) -> None:
-        for handle, (worker, position, job) in list(self._running.items()):
-            if worker is lost:
-                del self._running[handle]
-                self._waiting.append((position, job))
-                self._tries[position] += 1
+        """Takes back what a worker had. It did its jobs in order: it died with the first."""
+        taken = [handle for handle, (worker, _, _) in self._running.items() if worker is lost]
+        self._waiting += [self._running.pop(handle)[1:] for handle in taken]
+        position, job = self._waiting[-len(taken)]
         self._waiting.sort(key=lambda waiting: waiting[0])
+        self._tries[position] += 1
         self._workers.replace(lost)
-        for position, job in self._waiting:
-            if self._tries[position] >= MAX_TRIES:
-                raise client_round.ClientError(f"{MAX_TRIES} workers died with {job}: {reason}")
+        if self._tries[position] == MAX_TRIES:
+            raise client_round.ClientError(f"{MAX_TRIES} workers died with {job}: {reason}")

@@ -20,6 +20,8 @@ import importlib.util
 import os
 import pathlib
 import signal
+import threading
+import warnings
 from typing import Any
 
 from tff_experiments.runtime import local
@@ -65,31 +67,42 @@ def use(hparams: Hparams, *, quiet: bool = True, seed: int = 0, secure_sum: Any 
         ValueError: Ray is not installed, does not answer, or has too few CPUs; or the protocol's
             clients can't be on other machines.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise ValueError("--runtime=ray needs Ray: run scripts/setup.sh --ray.")
     if secure_sum is not None and not getattr(secure_sum, "supports_groups", False):
         raise ValueError(
             "--runtime=ray sums with plain, secagg or secagg_plus, whose clients can send from "
             "other machines; use one of these, or --runtime=local."
         )
-    from tff_experiments.runtime import ray_pool
-
-    gpus = hparams.ray_gpus_per_worker
     names = [field.name for field in dataclasses.fields(local.Hparams)]
     shared = local.Hparams(**{name: getattr(hparams, name) for name in names})
-    with _connected(hparams, quiet=quiet) as num_cpus:
-        pool = ray_pool.Pool(hparams.client_workers or num_cpus, gpus=gpus)
-        crew = functools.partial(ray_pool.Crew, pool=pool, device="/GPU:0" if gpus else "")
-        try:
-            with local.use(shared, seed=seed, secure_sum=secure_sum, make_crew=crew) as context:
-                yield context
-        finally:
-            pool.close()
+    with (
+        connected(hparams, quiet=quiet) as num_cpus,
+        crew(hparams.client_workers or num_cpus, gpus=hparams.ray_gpus_per_worker) as make_crew,
+        local.use(shared, seed=seed, secure_sum=secure_sum, make_crew=make_crew) as context,
+    ):
+        yield context
 
 
 @contextlib.contextmanager
-def _connected(hparams: Hparams, *, quiet: bool):
-    """Connects to the cluster, and yields how many CPUs it has."""
+def crew(num_workers: int, *, gpus: float = 0.0):
+    """Actors on the cluster that this process is connected to; yields `make_crew` for a context."""
+    from tff_experiments.runtime import ray_pool
+
+    pool = ray_pool.Pool(num_workers, gpus=gpus)
+    try:
+        yield functools.partial(ray_pool.Crew, pool=pool, device="/GPU:0" if gpus else "")
+    finally:
+        pool.close()
+
+
+@contextlib.contextmanager
+def connected(hparams: Hparams, *, quiet: bool = True):
+    """Connects to the cluster, or starts one here; yields how many CPUs it has.
+
+    Raises:
+        ValueError: As `use`.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError("--runtime=ray needs Ray: run scripts/setup.sh --ray.")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
@@ -100,6 +113,8 @@ def _connected(hparams: Hparams, *, quiet: bool):
     level = "error" if quiet else "info"
     options = {"log_to_driver": not quiet, "logging_level": level}
     try:
+        # It says that workers without GPUs will see them one day.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
         if hparams.ray_address:
             # Machines may have another version of this code, or none.
             code = {"py_modules": [str(PACKAGE)]}
@@ -112,7 +127,8 @@ def _connected(hparams: Hparams, *, quiet: bool):
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"--ray_address={hparams.ray_address!r}: {reason}") from error
     finally:
-        signal.signal(signal.SIGTERM, on_terminate)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_terminate)
     try:
         num_cpus = int(ray.cluster_resources().get("CPU", 0))
         if not max(hparams.client_workers, 1) <= num_cpus:

@@ -43,7 +43,8 @@ class Group:
     def __init__(self, layout: vectors.Layout, signed_keys: Mapping[str, SignedKeys]):
         """Takes the vectors' layout, and what masks each client's; others don't upload."""
         self._layout, self._signed_keys = layout, dict(signed_keys)
-        self._sum = layout.zeros()
+        # Made where it is needed: what travels can be read there, but not be written.
+        self._sum: list[np.ndarray] = []
         self._seconds: dict[str, float] = {}
 
     def add(self, client: str, vector: np.ndarray) -> None:
@@ -58,9 +59,10 @@ class Group:
         start = time.thread_time()
         words = self._layout.words(vector)
         masks.add(words, self._layout, self._signed_keys[client])
+        self._sum = self._sum or self._layout.zeros()
         self._layout.add(self._sum, words)
         self._seconds[client] = time.thread_time() - start
 
     def uploaded(self) -> Uploaded:
         """What goes back."""
-        return Uploaded(list(self._seconds), self._sum, self._seconds)
+        return Uploaded(list(self._seconds), self._sum or self._layout.zeros(), self._seconds)
