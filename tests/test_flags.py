@@ -67,6 +67,23 @@ def test_a_dataclass_makes_its_flags_and_is_made_of_them(knob_flags):
     assert hparams_flags.lines(["k_on", "k_name"]) == ["--k_on=true", "--k_name=x"]
 
 
+@dataclasses.dataclass(frozen=True)
+class MoreKnobs(Knobs):
+    """Those, and one more."""
+
+    size: int = 1
+    """How large."""
+
+
+def test_inherited_fields_share_the_flags_of_their_base(knob_flags):
+    hparams_flags.define(MoreKnobs, prefix="k_")
+    knob_flags(["program", "--k_count=7", "--k_size=2"])
+    assert hparams_flags.read(Knobs, prefix="k_").count == 7
+    assert hparams_flags.read(MoreKnobs, prefix="k_") == MoreKnobs(7, 0.25, size=2)
+    with pytest.raises(ValueError, match="--k_size is defined twice"):
+        hparams_flags.define(MoreKnobs, prefix="k_")
+
+
 def test_wrong_values_are_refused(knob_flags):
     with pytest.raises(flags.IllegalFlagValueError, match=r"should be one of <a\|b>"):
         knob_flags(["program", "--k_kind=c"])
