@@ -1,13 +1,17 @@
 """Rounds per minute of the local runtime and of Ray, by workers and by clients per round.
 
-All run in turn within one measurement, as in `runtime`. Ray's workers and the local runtime's
-threads have the same cores; that of the driver, which merges what Ray's workers send, included.
+All run in turn within one measurement, as in `runtime`, on the same cores: on one machine Ray's
+driver, actors and daemons compete for them. Where other programs do too, seconds say little, and
+CPU seconds, of this process and for Ray of all that it started, say what Ray adds.
 """
 
 import contextlib
 import dataclasses
+import os
+import pathlib
 import statistics
 import time
+from typing import NamedTuple
 
 import tensorflow_federated as tff
 import tqdm
@@ -60,11 +64,11 @@ def run(hparams: Hparams):
                 case = cases.Case(f"{model}, {num_clients} clients", task, num_clients, examples)
                 rows.append(_row(NAMES[model], case, runtimes.measure(case, hparams.rounds)))
     columns = [f"{name} {n}" for name in ("local", "Ray") for n in workers]
-    head = ("model", "clients", *columns, "Ray / local", "ms a client")
+    head = ("model", "clients", *columns, "Ray / local", "CPU: Ray / local", "CPU ms a client")
     title = (
         f"Rounds per minute by workers, medians of {hparams.rounds} interleaved rounds after 1. "
-        f"Ray / local: seconds at {workers[-1]} workers, the median of the rounds' own ratios; ms "
-        f"a client: local and Ray, there."
+        f"Ratios: medians of the rounds' own, of seconds and of CPU seconds, at {workers[-1]} "
+        f"workers; CPU ms a client: local and Ray, there."
     )
     return title, head, rows
 
@@ -95,8 +99,8 @@ class Runtimes:
         """Ends Ray."""
         self._stack.close()
 
-    def measure(self, case: cases.Case, rounds: int) -> dict[tuple[str, int], list[float]]:
-        """Seconds of each round, {("local" | "ray", workers): [rounds]}."""
+    def measure(self, case: cases.Case, rounds: int) -> dict[tuple[str, int], list["Seconds"]]:
+        """What each round took, {("local" | "ray", workers): [rounds]}."""
         task, columns = case.build_task()
         process = cases.build_process(task)
         seconds = {key: [] for key in self._contexts}
@@ -108,27 +112,55 @@ class Runtimes:
             inputs = case.inputs(task, columns, round_num)
             for key, context in self._contexts.items():
                 with tff.framework.get_context_stack().install(context):
-                    start = time.perf_counter()
+                    cpu = cpu_seconds if key[0] == "ray" else time.process_time
+                    before, start = cpu(), time.perf_counter()
                     states[key] = process.next(states[key], inputs).state
-                    seconds[key].append(time.perf_counter() - start)
+                    wall = time.perf_counter() - start
+                    seconds[key].append(Seconds(wall, cpu() - before))
         return {key: values[1:] for key, values in seconds.items()}
 
 
+class Seconds(NamedTuple):
+    """What a round took."""
+
+    wall: float
+    cpu: float  # Of all threads, and processes.
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process and of those that descend from it and are there."""
+    ticks, parents = {}, {}
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        # A process may end while it is looked at. Its name may hold spaces.
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rsplit(")", 1)[1].split()
+            pid = int(path.parent.name)
+            parents[pid], ticks[pid] = int(fields[1]), int(fields[11]) + int(fields[12])
+    ours, found = {os.getpid()}, True
+    while found:
+        found = {pid for pid, parent in parents.items() if parent in ours} - ours
+        ours |= found
+    return sum(ticks.get(pid, 0) for pid in ours) / os.sysconf("SC_CLK_TCK")
+
+
 def _row(name: str, case: cases.Case, seconds) -> tuple[str, ...]:
-    keys = [(kind, count) for kind in ("local", "ray") for k, count in seconds if k == kind]
-    most = keys[-1][1]
-    pairs = zip(seconds["ray", most], seconds["local", most], strict=True)
-    ratio = statistics.median(ray / here for ray, here in pairs)
+    keys = [key for kind in ("local", "ray") for key in seconds if key[0] == kind]
+    local_runs, ray_runs = (seconds[kind, keys[-1][1]] for kind in ("local", "ray"))
+    ratio = lambda field: statistics.median(
+        getattr(there, field) / getattr(here, field)
+        for there, here in zip(ray_runs, local_runs, strict=True)
+    )
     per_client = [
-        f"{1e3 * statistics.median(seconds[kind, most]) / case.num_clients:.2f}"
-        for kind in ("local", "ray")
+        1e3 * statistics.median(run.cpu for run in runs) / case.num_clients
+        for runs in (local_runs, ray_runs)
     ]
     return (
         name,
         f"{case.num_clients:,}",
-        *(f"{60 / statistics.median(seconds[key]):.3g}" for key in keys),
-        f"{ratio:.2f}",
-        ", ".join(per_client),
+        *(f"{60 / statistics.median(run.wall for run in seconds[key]):.3g}" for key in keys),
+        f"{ratio('wall'):.2f}",
+        f"{ratio('cpu'):.2f}",
+        ", ".join(f"{value:.2f}" for value in per_client),
     )
 
 
