@@ -11,6 +11,7 @@ import os
 import pathlib
 import statistics
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import tensorflow_federated as tff
@@ -66,9 +67,9 @@ def run(hparams: Hparams):
     columns = [f"{name} {n}" for name in ("local", "Ray") for n in workers]
     head = ("model", "clients", *columns, "Ray / local", "CPU: Ray / local", "CPU ms a client")
     title = (
-        f"Rounds per minute by workers, medians of {hparams.rounds} interleaved rounds after 1. "
-        f"Ratios: medians of the rounds' own, of seconds and of CPU seconds, at {workers[-1]} "
-        f"workers; CPU ms a client: local and Ray, there."
+        f"Rounds per minute by workers, medians of {hparams.rounds} interleaved rounds after 1, on "
+        f"{len(os.sched_getaffinity(0))} cores. Ratios: medians of the rounds' own, of seconds and "
+        f"of CPU seconds, at {compared(workers)} workers; CPU ms a client: local and Ray, there."
     )
     return title, head, rows
 
@@ -143,9 +144,15 @@ def cpu_seconds() -> float:
     return sum(ticks.get(pid, 0) for pid in ours) / os.sysconf("SC_CLK_TCK")
 
 
+def compared(workers: Iterable[int]) -> int:
+    """The number of workers at which the two are compared: nearest to one for each core."""
+    return min(workers, key=lambda count: abs(count - len(os.sched_getaffinity(0))))
+
+
 def _row(name: str, case: cases.Case, seconds) -> tuple[str, ...]:
     keys = [key for kind in ("local", "ray") for key in seconds if key[0] == kind]
-    local_runs, ray_runs = (seconds[kind, keys[-1][1]] for kind in ("local", "ray"))
+    at = compared(count for _, count in keys)
+    local_runs, ray_runs = (seconds[kind, at] for kind in ("local", "ray"))
     ratio = lambda field: statistics.median(
         getattr(there, field) / getattr(here, field)
         for there, here in zip(ray_runs, local_runs, strict=True)
@@ -157,11 +164,15 @@ def _row(name: str, case: cases.Case, seconds) -> tuple[str, ...]:
     return (
         name,
         f"{case.num_clients:,}",
-        *(f"{60 / statistics.median(run.wall for run in seconds[key]):.3g}" for key in keys),
+        *(_rate(60 / statistics.median(run.wall for run in seconds[key])) for key in keys),
         f"{ratio('wall'):.2f}",
         f"{ratio('cpu'):.2f}",
         ", ".join(f"{value:.2f}" for value in per_client),
     )
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def driver_peak(num_clients: int) -> float:

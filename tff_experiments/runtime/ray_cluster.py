@@ -104,6 +104,9 @@ def connected(hparams: Hparams, *, quiet: bool = True):
     if importlib.util.find_spec("ray") is None:
         raise ValueError("--runtime=ray needs Ray: run scripts/setup.sh --ray.")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if quiet:
+        # Else Ray's core says of each run that nobody collects its metrics.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     if ray.is_initialized():
