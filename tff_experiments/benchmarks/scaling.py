@@ -20,7 +20,9 @@ import tqdm
 from tff_experiments.benchmarks import cases, memory
 from tff_experiments.runtime import local, ray_cluster
 
+# Task and examples a client.
 SIZES = {"linear": ("emnist_linear", 10), "2nn": ("emnist_2nn", 20), "cnn": ("emnist_cnn", 100)}
+LARGE_MODELS_CLIENTS = 100
 NAMES = {"linear": "softmax regression", "2nn": "EMNIST 2NN", "cnn": "EMNIST CNN"}
 
 
@@ -29,10 +31,10 @@ class Hparams:
     """Knobs of the measurement."""
 
     clients: str = "10,100,1000,10000"
-    """Clients of a round, with commas."""
+    """Clients of a round of the linear model, with commas; the others' rounds have 100."""
     workers: str = "1,2,4"
     """Workers, with commas."""
-    models: str = "linear"
+    models: str = "linear,2nn,cnn"
     """What is trained, with commas: linear (10 examples a client), 2nn (20), cnn (100)."""
     rounds: int = 5
     """Rounds that are measured, after one that is not."""
@@ -60,7 +62,9 @@ def run(hparams: Hparams):
     rows = []
     with Runtimes(workers) as runtimes:
         for model in hparams.models.split(","):
-            for num_clients in numbers("clients", hparams.clients):
+            small = model == "linear"
+            counts = numbers("clients", hparams.clients) if small else [LARGE_MODELS_CLIENTS]
+            for num_clients in counts:
                 task, examples = SIZES[model]
                 case = cases.Case(f"{model}, {num_clients} clients", task, num_clients, examples)
                 rows.append(_row(NAMES[model], case, runtimes.measure(case, hparams.rounds)))
