@@ -20,6 +20,7 @@ import importlib.util
 import os
 import pathlib
 import signal
+import sys
 import threading
 import warnings
 from typing import Any
@@ -105,7 +106,8 @@ def connected(hparams: Hparams, *, quiet: bool = True):
         raise ValueError("--runtime=ray needs Ray: run scripts/setup.sh --ray.")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if quiet:
-        # Else Ray's core says of each run that nobody collects its metrics.
+        # Else Ray's core says of each run that nobody collects its metrics; that it was told not
+        # to say so, it says as well (see `_silent`).
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
@@ -121,10 +123,11 @@ def connected(hparams: Hparams, *, quiet: bool = True):
         if hparams.ray_address:
             # Machines may have another version of this code, or none.
             code = {"py_modules": [str(PACKAGE)]}
-            ray.init(address=hparams.ray_address, runtime_env=code, **options)
+            with _silent(quiet):
+                ray.init(address=hparams.ray_address, runtime_env=code, **options)
         else:
             cpus = hparams.client_workers or len(os.sched_getaffinity(0))
-            with _python_path():
+            with _python_path(), _silent(quiet):
                 ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
@@ -155,3 +158,20 @@ def _python_path():
         os.environ.pop("PYTHONPATH")
         if before is not None:
             os.environ["PYTHONPATH"] = before
+
+
+@contextlib.contextmanager
+def _silent(quiet: bool):
+    """Drops what native code writes to standard error; what goes wrong is raised."""
+    if not quiet:
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
