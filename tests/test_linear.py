@@ -30,6 +30,14 @@ def test_words_that_are_one_are_counted():
     assert ask(prepare("count", words("a b a", "b", "a"), {"word": "a"})).answer.estimates == [3]
 
 
+def test_the_bound_of_a_count_is_of_what_is_counted():
+    """The first client's other words take no place of its two that count."""
+    made = prepare(
+        "count", words("b b b b a b b a a", "b", "a"), {"word": "a", "max_per_client": 2}
+    )
+    assert ask(made).answer.estimates == [3]
+
+
 def test_the_mean_is_numpys_after_clipping_to_the_range():
     clipped = np.array([1, 2, 2, 9, 2, 0, 10])
     answer = ask(prepare("mean", HELD)).answer

@@ -3,9 +3,10 @@
     x_i = [number of the client's values that are of the kind],    estimate = (N / n) sum_i x_i
 
 n of N clients are counted on, over all rounds. A client takes part with at most `max_per_client`
-values, drawn at random in each round: |x_i| <= max_per_client, which is what noise is for.
+values of the kind: |x_i| <= max_per_client, which is what noise is for.
 
-The simplest secure sum there is; no paper. Bias: clients with more values than that count for less.
+The simplest secure sum there is; no paper. Bias: clients with more of the kind than that count for
+less.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ class Hparams:
     """Knobs of the count."""
 
     max_per_client: int = 0
-    """Values of a client that count, at most; 0 is all, which no noise can hide."""
+    """Values of the kind that count for a client, at most; 0 is all, which no noise can hide."""
     at_least: float = -math.inf
     """Counts numbers from here on."""
     word: str = ""
@@ -42,9 +43,9 @@ def build(hparams: Hparams, held: values.Values, *, private: bool) -> linear.Lin
         are = [n >= hparams.at_least for n in held.need_numbers("count with --count_at_least")]
     else:
         are = [np.ones(n) for n in held.counts]
-    items = [np.asarray(is_one, np.float64) for is_one in are]
+    items = [np.ones(np.count_nonzero(is_one)) for is_one in are]
     most = linear.most_items("count", hparams, items, private=private)
-    truth = np.array([sum(float(is_one.sum()) for is_one in items)])
+    truth = np.array([float(sum(len(ones) for ones in items))])
     return linear.Linear(
         bounds=sums.Bounds(dim=1, l2_norm=most, largest=most),
         items=items,
