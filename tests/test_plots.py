@@ -13,14 +13,16 @@ SPREAD = {f"test/clients/accuracy/{n}": v for n, v in
           {"mean": 0.7, "p10": 0.4, "p90": 0.9, "worst_decile": 0.3}.items()}  # fmt: skip
 
 
-def drawing(**metrics):
+def drawing(*, kept=(), **metrics):
+    """Two algorithms of two seeds; those in `kept` have clients with 0.2 and 0.6 + seed / 10."""
     runs = [
         helpers.run(
-            helpers.rows([0.5 + seed / 10, 0.7, 0.8], **metrics), seed=str(seed), algorithm=a
+            helpers.rows([0.5 + seed / 10, 0.7, 0.8], **metrics), seed=str(seed), algorithm=a,
+            clients={"test/accuracy": np.array([0.2, 0.6 + seed / 10])} if a in kept else None,
         )
         for a in ("fed_avg", "fed_adam")
         for seed in (0, 1)
-    ]
+    ]  # fmt: skip
     return drawn.make(groups.make(runs, metric="test/accuracy"), "test/accuracy")
 
 
@@ -55,6 +57,32 @@ def test_the_spread_over_clients_is_drawn_where_there_is_one(tmp_path):
         {"p10": 0.4, "p90": 0.9, "mean": 0.7, "worst_decile": 0.3}
     )
     assert [path.suffix for path in plots.clients(made, tmp_path / "clients")] == [".png", ".svg"]
+
+
+def test_shares_of_clients_are_drawn_where_they_were_kept_and_bars_where_not(tmp_path):
+    made = drawing(kept=["fed_adam"], **SPREAD)
+    bars, shares = made.lines
+    assert bars.shares is None and bars.clients and not shares.clients
+    np.testing.assert_allclose(shares.shares.x["value"][::2], [0.2, 0.6, 0.7])
+    np.testing.assert_allclose(shares.shares.mean[1::2], [0.5, 0.75, 1])
+    assert [text.endswith("(runs without clients.csv)") for text in made.clients_titles] == [0, 1]
+    png, svg = plots.clients(made, tmp_path / "clients")
+    texts = svg.read_text()
+    assert all(f"<!-- {text} -->" in texts for text in (*made.clients_titles, "share of clients"))
+    assert texts.count("<!-- accuracy of clients -->") == 2
+    assert matplotlib.image.imread(png).std() > 0.05
+    whole = drawing(kept=["fed_adam", "fed_avg"], **SPREAD)
+    assert len(whole.clients_titles) == 1 and "clients.csv" not in whole.clients_titles[0]
+    assert plots.clients(whole, tmp_path / "whole")
+
+
+def test_personal_metrics_are_drawn_from_their_own_column():
+    clients = {"test/accuracy": np.array([0.1]), "personal/accuracy": np.array([0.9])}
+    rows = helpers.rows([0.5], **{"personal/accuracy/mean": 0.9})
+    groups_of = groups.make([helpers.run(rows, clients=clients)], metric="personal/accuracy/mean")
+    made = drawn.make(groups_of, "personal/accuracy/mean")
+    assert set(made.lines[0].shares.x["value"]) == {0.9}
+    assert made.of_clients == "personal/accuracy of clients"
 
 
 def test_a_ninth_group_has_a_first_colour_with_other_dashes_and_what_can_t_be_compared_is_dashed():
