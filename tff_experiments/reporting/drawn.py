@@ -80,12 +80,27 @@ class Drawing:
         return titles + [CLIENTS_TITLE + f" {NOT_KEPT}" * shares] * bars
 
 
-def make(of: Sequence[groups.Group], metric: str) -> Drawing:
-    """Gathers what is drawn: the metric and the loss, against every axis that a run knows."""
-    metrics = list(dict.fromkeys([metric, "test/loss"]))
+def make(
+    of: Sequence[groups.Group], metric: str, *, axes: Sequence[str] = (), loss: bool = True
+) -> Drawing:
+    """Gathers what is drawn.
+
+    Args:
+        of: The groups.
+        metric: What is compared.
+        axes: What it is drawn against; by default every axis that a run knows.
+        loss: Whether test/loss is drawn, too.
+
+    Raises:
+        ValueError: No run knows an axis that was asked for.
+    """
+    metrics = list(dict.fromkeys([metric, "test/loss"][: 1 + loss]))
     lines = [_line(group, i, metrics) for i, group in enumerate(of)]
     drawn = [curve for line in lines for curve in line.curves.values()]
-    axes = [a for a in AXIS_TITLES if any(np.isfinite(curve.x[a]).any() for curve in drawn)]
+    known = [a for a in AXIS_TITLES if any(np.isfinite(curve.x[a]).any() for curve in drawn)]
+    if not set(axes) <= set(known):
+        raise ValueError(f"--axes must be of {', '.join(known)}, got {', '.join(axes)}.")
+    axes = list(axes) or known
     metrics = [name for name in metrics if any(name in line.curves for line in lines)]
     labels = {group.runs[0].data for group in of if group.comparable}
     title = labels.pop() if len(labels) == 1 else groups.examples_of(of[0].runs[0].data)

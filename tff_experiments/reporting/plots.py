@@ -5,6 +5,7 @@ They are written with fixed identifiers and no date: the same runs give the same
 
 import math
 import pathlib
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from tff_experiments.reporting import distribution, drawn
 
 SUFFIXES = ("png", "svg")
+_CLIENTS_WIDTH = 7
 _DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 _STYLE = {
     "svg.hashsalt": "tff_experiments",
@@ -55,7 +57,8 @@ def curves(of: drawn.Drawing, stem: pathlib.Path) -> list[pathlib.Path]:
         figure.legend(
             told.values(), told, loc="outside lower center", ncols=names, fontsize="small"
         )
-        figure.suptitle(f"{of.title}\n{drawn.BAND}", fontsize="small")
+        title = f"{_wrapped(of.title, width)}\n{_wrapped(drawn.BAND, width)}"
+        figure.suptitle(title, fontsize="small")
         return _save(figure, stem)
 
 
@@ -91,16 +94,16 @@ def clients(of: drawn.Drawing, stem: pathlib.Path) -> list[pathlib.Path]:
     if not heights:
         return []
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7, sum(heights) + 0.4), layout="constrained")
+        figure = Figure(figsize=(_CLIENTS_WIDTH, sum(heights) + 0.4), layout="constrained")
         grid = figure.subplots(len(heights), squeeze=False, height_ratios=heights)
         for panel, title in zip(grid[:, 0], of.clients_titles, strict=True):
-            panel.set_title(title, fontsize="small")
+            panel.set_title(_wrapped(title, _CLIENTS_WIDTH), fontsize="small")
             panel.set_xlabel(of.of_clients)
         if shares:
             _draw_shares(grid[0, 0], shares)
         if bars:
             _draw_bars(grid[-1, 0], bars)
-        figure.suptitle(of.title, fontsize="small")
+        figure.suptitle(_wrapped(of.title, _CLIENTS_WIDTH), fontsize="small")
         return _save(figure, stem)
 
 
@@ -119,6 +122,11 @@ def _draw_bars(panel, lines: Sequence[drawn.Line]) -> None:
             panel.plot(line.clients[name], height, marker, color="black", markersize=5)
     panel.set_yticks(range(len(lines)), [line.label for line in reversed(lines)])
     panel.set_ylim(-0.6, len(lines) - 0.4)
+
+
+def _wrapped(text: str, width: float) -> str:
+    """A small title, as wide as its figure in inches: a letter takes a sixteenth."""
+    return textwrap.fill(text, int(16 * width))
 
 
 def _save(figure: Figure, stem: pathlib.Path) -> list[pathlib.Path]:
