@@ -109,6 +109,14 @@ def test_every_group_is_drawn_in_every_chart_with_its_mean(shown):
     assert shown.evaluate(f"{line}.getBoundingClientRect().width") > 100
 
 
+def test_no_chart_is_wider_than_its_place(shown):
+    charts = "[...document.querySelectorAll('.chart')]"
+    places = shown.evaluate(f"{charts}.map(c => c.clientWidth)")
+    widths = shown.evaluate(f"{charts}.map(c => c.querySelector('.main-svg').clientWidth)")
+    # Two columns of a page of 1200.
+    assert widths == places and max(places) < 600
+
+
 def test_the_share_of_clients_at_or_below_a_value_is_drawn_and_told(shown):
     chart = "document.querySelectorAll('.chart')[2]"
     # Clients at 0.25 and 0.5, and at 0.25 and 0.6.

@@ -109,10 +109,13 @@ function alone(group) {
   hide(others.every((i) => hidden.has(i)) && !hidden.has(group) ? [] : others);
 }
 
-async function addChart(chart) {
+function place(chart) {
   chart.node = document.getElementById("charts").appendChild(document.createElement("div"));
   chart.node.className = "chart";
   charts.push(chart);
+}
+
+async function start(chart) {
   await draw(chart);
   const group = (event) => chart.node.data[event.curveNumber].meta;
   // The same group goes in all charts, so plotly's own answer, in one of them, is not wanted.
@@ -161,13 +164,15 @@ function sortBy(header) {
 for (const header of document.querySelectorAll("th[data-kind]")) {
   header.querySelector("button").onclick = () => sortBy(header);
 }
-async function start() {
+async function startAll() {
   addAxisButtons();
-  for (const metric of drawing.metrics) await addChart({ metric, title: metric.replace("test/", "") });
+  // All have their places before the first is drawn: it is as wide as its place is then.
+  for (const metric of drawing.metrics) place({ metric, title: metric.replace("test/", "") });
   const title = drawing.clients_title;
-  if (drawing.lines.some((line) => line.shares)) await addChart({ shares: true, title: `share of clients, by ${title}` });
-  if (drawing.lines.some((line) => line.clients)) await addChart({ bars: true, title });
+  if (drawing.lines.some((line) => line.shares)) place({ shares: true, title: `share of clients, by ${title}` });
+  if (drawing.lines.some((line) => line.clients)) place({ bars: true, title });
+  for (const chart of charts) await start(chart);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   document.documentElement.dataset.drawn = charts.length;
 }
-start();
+startAll();
