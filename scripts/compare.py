@@ -29,6 +29,11 @@ def define_flags() -> None:
     flags.DEFINE_list("targets", [], "Values of the metric: rounds and seconds until they are met.")
     flags.DEFINE_integer("last", 100, "The second mean is over so many rounds at the end.", 1)
     flags.DEFINE_list("ignore", [], "Flags that make no groups, beside --seed: rounds, for one.")
+    flags.DEFINE_list(
+        "axes", [], f"What curves are drawn against; by default all that runs know of "
+        f"{', '.join(curves.AXES)}.",
+    )  # fmt: skip
+    flags.DEFINE_bool("loss", True, "Draw test/loss beside the metric.")
     flags.DEFINE_bool("unfinished", False, "Take runs that did not end, as far as they came.")
     flags.DEFINE_string(
         "output_dir", "runs/comparison", "Where table, pictures and page go; '': nowhere."
@@ -83,7 +88,7 @@ def compare(names: list[str], command: str) -> None:
     print("\n".join(dict.fromkeys(f"data: {group.runs[0].data}" for group in of)))
     print(tables.as_text(table), flush=True)
     if FLAGS.output_dir:
-        drawing = drawn.make(of, asked.metric)
+        drawing = drawn.make(of, asked.metric, axes=FLAGS.axes, loss=FLAGS.loss)
         comparison = page.Comparison(asked, of, skipped, table, drawing, command)
         files = write(comparison, pathlib.Path(FLAGS.output_dir))
         print("\n".join(f"wrote {file}" for file in files))

@@ -5,11 +5,12 @@ python scripts/publish.py --name=femnist_fed_avg --rounds=100,400 runs/femnist_f
 writes results/femnist_fed_avg/<run's name>.jsonl, with a search's setting before it where names are
 not different; its first line says commit, data and flags. Rows get total/seconds,
 total/uplink_bytes and total/downlink_bytes: sums over all rounds, which the rows that are kept
-don't tell.
+don't tell. Clients' own metrics at the last evaluation go beside it, to <run's name>.clients.csv.
 """
 
 import json
 import pathlib
+import shutil
 import sys
 
 REPO = pathlib.Path(__file__).resolve().parents[1]
@@ -34,6 +35,10 @@ def keep(run: pathlib.Path, target: pathlib.Path) -> list[dict[str, float]]:
         start.pop("command")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(json.dumps(row) + "\n" for row in [about, *rows]))
+    beside = runs.clients_file(target)
+    beside.unlink(missing_ok=True)
+    if runs.clients_file(run).exists():
+        shutil.copyfile(runs.clients_file(run), beside)
     print(f"{target.relative_to(REPO)}: {about['data']}, commit {about['commit']}")
     return rows
 

@@ -37,7 +37,9 @@ _BAD_INPUT = 2
 
 def define_flags() -> None:
     """Defines the flags; all are key flags, so that --helpshort lists them."""
-    flags.DEFINE_bool("list", False, "Only list what there is, with the minutes that rows take.")
+    flags.DEFINE_bool(
+        "list", False, "Only list what there is, with the minutes that rows take on two cores."
+    )
     flags.DEFINE_bool("dry_run", False, "Only print the commands that would be run.")
     flags.DEFINE_bool("run", True, "Run what is missing; --norun shows what is there.")
     flags.DEFINE_string("results", str(REPO / "results"), "Kept runs; '' runs all anew.")
@@ -74,9 +76,10 @@ def list_all(papers) -> None:
 
 
 def _minutes(minutes: float) -> str:
+    told = f"about {minutes:.0f} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
     if minutes < 1:
-        return "at once" if minutes < 0.05 else "under a minute"
-    return f"about {minutes:.0f} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
+        told = "at once" if minutes < 0.05 else "under a minute"
+    return told + " with the paper's data" * FLAGS.stand_in
 
 
 def find(entry: published.Entry, *, may_run: bool) -> verdicts.Found:

@@ -46,7 +46,9 @@ def rows(accuracies, **metrics):
     return made
 
 
-def write(folder: pathlib.Path, of_rows, *, data=DATA, about=None, **flags) -> pathlib.Path:
+def write(
+    folder: pathlib.Path, of_rows, *, data=DATA, about=None, clients="", **flags
+) -> pathlib.Path:
     """Writes a run's folder; `flags` replace those of FLAGS, None leaves one out."""
     folder.mkdir(parents=True)
     told = {**FLAGS, "rounds": str(of_rows[-1]["round"]), **flags}
@@ -56,12 +58,14 @@ def write(folder: pathlib.Path, of_rows, *, data=DATA, about=None, **flags) -> p
     (folder / "flags.txt").write_text("\n".join(lines) + "\n")
     text = "".join(json.dumps(each) + "\n" for each in of_rows)
     (folder / "metrics.jsonl").write_text(text)
+    if clients:
+        (folder / "clients.csv").write_text(clients)
     return folder
 
 
-def run(of_rows, **flags) -> runs.Run:
+def run(of_rows, *, clients=None, **flags) -> runs.Run:
     """A run in memory."""
     about = {"data": flags.pop("data", DATA)}
     told = {**FLAGS, "rounds": str(of_rows[-1]["round"]), **flags}
     told = {name: value for name, value in told.items() if value is not None}
-    return runs.Run(pathlib.Path("run"), told, about, of_rows)
+    return runs.Run(pathlib.Path("run"), told, about, of_rows, clients or {})

@@ -22,11 +22,16 @@ SPREAD = {f"test/clients/accuracy/{n}": v for n, v in
 
 
 def comparison():
-    """Three groups of two seeds, one of which has a target that it never reached."""
+    """Three groups of two seeds, one of which has a target that it never reached and kept no
+    values of its clients.
+    """
     curves = {AVG: [0.5, 0.7, 0.8], ADAM: [0.3, 0.65, 0.9], ODD: [0.2, 0.3, 0.4]}
     found = [
         helpers.run(
-            helpers.rows([y + seed / 50 for y in curve], **SPREAD), algorithm=name, seed=seed
+            helpers.rows([y + seed / 50 for y in curve], **SPREAD),
+            algorithm=name,
+            seed=seed,
+            clients=None if name == ODD else {"test/accuracy": np.array([0.25, 0.5 + seed / 10])},
         )
         for name, curve in curves.items()
         for seed in (0, 1)
@@ -96,25 +101,43 @@ def test_an_error_in_the_console_would_be_seen(chromium):
 
 
 def test_every_group_is_drawn_in_every_chart_with_its_mean(shown):
-    # Accuracy and loss: a mean and a band each group; clients: a bar each.
-    assert curves_of(shown) == [6, 6, 3]
+    # Accuracy, loss and shares of clients: a mean and a band each group; a bar for what has none.
+    assert curves_of(shown) == [6, 6, 4, 1]
     drawn_y = shown.evaluate("[...document.querySelector('.chart').data[1].y]")
     np.testing.assert_allclose(drawn_y, [0.51, 0.71, 0.81], atol=1e-6)
     line = "document.querySelector('.chart .scatterlayer .trace:last-child .js-line')"
     assert shown.evaluate(f"{line}.getBoundingClientRect().width") > 100
 
 
+def test_no_chart_is_wider_than_its_place(shown):
+    charts = "[...document.querySelectorAll('.chart')]"
+    places = shown.evaluate(f"{charts}.map(c => c.clientWidth)")
+    widths = shown.evaluate(f"{charts}.map(c => c.querySelector('.main-svg').clientWidth)")
+    # Two columns of a page of 1200.
+    assert widths == places and max(places) < 600
+
+
+def test_the_share_of_clients_at_or_below_a_value_is_drawn_and_told(shown):
+    chart = "document.querySelectorAll('.chart')[2]"
+    # Clients at 0.25 and 0.5, and at 0.25 and 0.6.
+    assert shown.evaluate(f"[...{chart}.data[1].x]") == [0.25, 0.25, 0.5, 0.5, 0.6, 0.6]
+    assert shown.evaluate(f"[...{chart}.data[1].y]") == [0, 0.5, 0.5, 0.75, 0.75, 1]
+    text = shown.evaluate("document.body.innerText")
+    assert "Share of clients at or below a value" in text and "runs without clients.csv" in text
+
+
 def test_a_click_on_a_name_hides_its_curve_in_all_charts_and_another_shows_it(shown):
     shown.click(".chart .legendtoggle")
-    assert wait_for_curves(shown, 10) == [4, 4, 2]
+    assert wait_for_curves(shown, 11) == [4, 4, 2, 1]
     time.sleep(0.5)  # Sooner, and it is a double click.
     shown.click(".chart .legendtoggle")
-    assert wait_for_curves(shown, 15) == [6, 6, 3]
+    assert wait_for_curves(shown, 17) == [6, 6, 4, 1]
     assert shown.errors() == []
 
 
 def test_a_double_click_on_a_name_leaves_only_its_curve_and_another_brings_all_back(shown):
-    for expected in ([2, 2, 1], [6, 6, 3]):
+    # A chart of which nothing is left has no layer of curves.
+    for expected in ([2, 2, 2], [6, 6, 4, 1]):
         shown.click(".chart .legendtoggle", times=2)
         assert wait_for_curves(shown, sum(expected)) == expected
         time.sleep(0.5)
@@ -126,7 +149,7 @@ def test_other_axes_are_a_click_away(shown):
     shown.wait_for("document.querySelector('.chart').layout.xaxis.title.text === 'seconds'")
     x = shown.evaluate("[...document.querySelector('.chart').data[1].x]")
     np.testing.assert_allclose(x, [21, 42, 63])
-    assert curves_of(shown) == [6, 6, 3] and shown.errors() == []
+    assert curves_of(shown) == [6, 6, 4, 1] and shown.errors() == []
 
 
 def test_the_table_sorts_by_number_and_by_name_with_nothing_at_the_end(shown):

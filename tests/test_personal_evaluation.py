@@ -1,5 +1,6 @@
 """Personal models in the loop: beside the plain evaluation, resumed bit for bit, from disk."""
 
+import csv
 import dataclasses
 import gc
 import resource
@@ -38,6 +39,15 @@ def of(rows, prefix):
     return [{k: v for k, v in row.items() if k.startswith(prefix)} for row in rows]
 
 
+def table(path):
+    with (path / "clients.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def column(rows, name):
+    return np.array([float(row[name]) for row in rows if row[name]])
+
+
 def test_the_global_model_beside_them_is_that_of_the_plain_evaluation(
     task, data, local_context, tmp_path
 ):
@@ -53,6 +63,20 @@ def test_the_global_model_beside_them_is_that_of_the_plain_evaluation(
     last = rows[-1]
     assert last["personal/clients"] == 10 and "personal/clients_without_state" not in last
     assert last["personal/loss/mean"] < last["global_on_same/loss/mean"]
+    kept = table(tmp_path)
+    assert [row["client"] for row in kept] == sorted(data.test.client_ids)
+    assert {row["round"] for row in kept} == {"3"}
+    # Six digits are kept of each client's.
+    for name, prefix in (
+        ("test/accuracy", "test/clients/accuracy"),
+        ("personal/loss", "personal/loss"),
+        ("global_on_same/accuracy", "global_on_same/accuracy"),
+    ):
+        values = column(kept, name)
+        np.testing.assert_allclose(np.mean(values), last[f"{prefix}/mean"], rtol=1e-5)
+        np.testing.assert_allclose(np.percentile(values, 10), last[f"{prefix}/p10"], rtol=1e-5)
+    accuracy = np.average(column(kept, "test/accuracy"), weights=column(kept, "examples"))
+    np.testing.assert_allclose(accuracy, last["test/accuracy"], rtol=1e-5)
 
 
 def test_the_evaluation_changes_nothing_in_the_training(task, data, local_context, tmp_path):
@@ -87,6 +111,9 @@ def test_so_many_clients_are_the_same_ones_in_all_rounds(task, data, local_conte
         accuracies.append(np.mean(np.argmax(x @ w + b, 1) == examples["labels"]))
     for prefix in ("personal", "global_on_same"):
         np.testing.assert_allclose(rows[-1][f"{prefix}/accuracy/mean"], np.mean(accuracies))
+        kept = {row["client"]: row[f"{prefix}/accuracy"] for row in table(tmp_path)}
+        np.testing.assert_allclose([float(kept.pop(name)) for name in names], accuracies, rtol=1e-5)
+        assert set(kept.values()) == {""}
 
 
 @pytest.mark.parametrize("module", [ditto, local_only])
@@ -104,12 +131,14 @@ def test_a_run_that_was_killed_ends_with_the_same_models_and_metrics(
     cut = tmp_path / "cut"
     with pytest.raises(RuntimeError, match="killed"):
         train(cut, process, task, data, hparams, local_context, on_round=interrupt)
-    assert checkpoints.rounds(cut / "checkpoints") == [3]
+    assert checkpoints.rounds(cut / "checkpoints") == [3] and table(cut)[0]["round"] == "4"
     with local.use(local.Hparams(client_workers=1)) as context:
         resumed, rows_again = train(cut, process, task, data, hparams, context)
     for x, y in zip(tf.nest.flatten(whole), tf.nest.flatten(resumed), strict=True):
         assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
     assert rows == rows_again
+    kept = [(path / "clients.csv").read_bytes() for path in (tmp_path / "whole", cut)]
+    assert kept[0] == kept[1] and b"\n7," in kept[0]
     newest = lambda path: {
         client.name: max(client.glob("*")).read_bytes()
         for client in (path / "client_states").glob("*")

@@ -34,6 +34,54 @@ def test_rows_after_the_checkpoint_and_half_lines_are_dropped_on_resume(folder):
     assert [event.step for event in events.Tensors("train/loss")] == [1, 2, 3]
 
 
+def clients_of(folder):
+    return (folder.path / "clients.csv").read_text()
+
+
+def test_clients_are_those_of_the_last_evaluation_sorted_with_nothing_for_what_they_lack(folder):
+    folder.restart_after(0)
+    folder.record({"round": 1}, {"a": {"examples": 9, "test/accuracy": 1.0}})
+    folder.record({"round": 2}, {})
+    assert clients_of(folder) == "round,client,examples,test/accuracy\n1,a,9,1\n"
+    own = {"b, c": {"examples": 3, "test/accuracy": 2 / 3}, "a": {"examples": 1_234_567, "x": 0.5}}
+    folder.record({"round": 3}, own)
+    assert clients_of(folder).splitlines() == [
+        "round,client,examples,test/accuracy,x",
+        "3,a,1234567,,0.5",
+        '3,"b, c",3,0.666667,',
+    ]
+
+
+def test_clients_of_rounds_that_are_dropped_are_dropped_with_them(folder):
+    folder.restart_after(0)
+    for round_num in (1, 2):
+        folder.record({"round": round_num}, {"a": {"test/accuracy": 0.5}})
+    folder.restart_after(2)
+    assert clients_of(folder).endswith("2,a,0.5\n")
+    folder.restart_after(1)
+    assert not (folder.path / "clients.csv").exists()
+    (folder.path / "clients.csv").write_text("")
+    folder.restart_after(1)
+    assert not (folder.path / "clients.csv").exists()
+
+
+def test_a_kill_while_clients_are_written_leaves_those_of_the_evaluation_before(
+    folder, monkeypatch
+):
+    folder.restart_after(0)
+    folder.record({"round": 1}, {"a": {"test/accuracy": 0.5}})
+
+    def kill(_):
+        raise SystemExit
+
+    monkeypatch.setattr(records.os, "fsync", kill)
+    with pytest.raises(SystemExit):
+        folder.record({"round": 2}, {"a": {"test/accuracy": 0.7}})
+    monkeypatch.undo()
+    assert clients_of(folder).endswith("1,a,0.5\n")
+    assert [row["round"] for row in records.read_metrics(folder.path)] == [1]
+
+
 def test_numbers_that_json_lacks_become_null(folder):
     folder.restart_after(0)
     folder.record({"round": 1, "train/loss": float("nan"), "train/accuracy": float("inf")})

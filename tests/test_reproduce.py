@@ -22,9 +22,13 @@ def start(*args):
     )
 
 
-def reproduce(*args):
+def reproduce(*args, seconds=120):
     process = start(*args)
-    out, err = process.communicate(timeout=120)
+    try:
+        out, err = process.communicate(timeout=seconds)
+    finally:
+        process.terminate()  # It ends its runs; nothing happens where it has ended.
+        process.wait(timeout=100)
     return process.returncode, out, err
 
 
@@ -143,7 +147,7 @@ def test_bad_input_is_one_clear_line(args, message):
 def test_a_row_is_run_with_the_real_script(tmp_path):
     code, out, err = reproduce(
         "karimireddy2020/table3/fed_avg_e5_s100", "--stand_in", f"--output_dir={tmp_path}",
-        f"--results={tmp_path}/none",
+        f"--results={tmp_path}/none", seconds=1800,
     )  # fmt: skip
     assert code == 0, err
     assert "data: synthetic_emnist, 100 clients (similarity)" in out

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import reporting_helpers as helpers
 from conftest import REPO
@@ -16,6 +17,17 @@ def test_a_folder_is_read_as_it_was_written(tmp_path):
     assert (run.seed, run.rounds, run.data, run.shortcoming) == (3, 30, helpers.DATA, "")
     assert run.command == "python scripts/run.py"
     assert run.series("test/accuracy")[[9, 19, 29]].tolist() == CURVE
+
+
+def test_clients_are_those_of_the_last_evaluation_or_none(tmp_path):
+    table = 'round,client,examples,test/accuracy\n{0},"a, b",4,0.25\n{0},c,2,\n'
+    for name, round_num in (("whole", 30), ("behind", 20)):
+        helpers.write(tmp_path / name, helpers.rows(CURVE), clients=table.format(round_num))
+    kept = runs.load(tmp_path / "whole").clients
+    assert list(kept) == ["examples", "test/accuracy"] and kept["examples"].tolist() == [4, 2]
+    np.testing.assert_array_equal(kept["test/accuracy"], [0.25, np.nan])
+    # As after a kill between an evaluation and its record.
+    assert runs.load(tmp_path / "behind").clients == {}
 
 
 def test_published_results_are_read_and_say_a_command_that_repeats_them():
@@ -54,6 +66,10 @@ def test_a_name_that_means_nothing_is_an_error(tmp_path, name):
         ("metrics.jsonl", '{"round": 2}\n{"round": 1}\n', "round 1 comes after 2"),
         ("metrics.jsonl", '{"loss": 2}\n', "line 1 of the metrics has no round"),
         ("metrics.jsonl", b"\xff\xfe", "can't be read"),
+        ("clients.csv", "", "clients.csv is not a table of clients"),
+        ("clients.csv", "client,examples\na,3\n", "clients.csv is not a table of clients"),
+        ("clients.csv", "round,client,examples\n30,a,b\n", "clients.csv is not a table of clients"),
+        ("clients.csv", "round,client,examples\n30,a\n30\n", "clients.csv is not a table"),
     ],
 )
 def test_a_broken_run_is_skipped_with_its_reason(tmp_path, file, text, reason):

@@ -1,6 +1,6 @@
 """Weights -> metrics on the test set, as one set and client by client."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -59,32 +59,53 @@ class Evaluator:
 
     def __call__(
         self, weights: tff.learning.models.ModelWeights, *, clients: bool
-    ) -> dict[str, float]:
+    ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Metrics of the whole set, and with `clients` their spread over clients.
 
         Args:
             weights: The model's weights.
-            clients: Adds `clients/<metric>/...`, see `spread`.
+            clients: Adds `clients/<metric>/...`, see `spread`, and each client's metrics.
 
         Returns:
-            {metric: value}.
+            {metric: value}, and of each client `test/<metric>`, see `by_client`; without
+            `clients` {}.
         """
         per_example = self.per_example(weights)
         metrics = {
             name: float(np.mean(values, dtype=np.float64)) for name, values in per_example.items()
         }
-        if clients:
-            held = self._split.counts > 0
-            starts = self._split.offsets[:-1][held]
-            counts = self._split.counts[held]
-            metrics |= spreads(
-                "clients",
-                {
-                    name: np.add.reduceat(values.astype(np.float64), starts) / counts
-                    for name, values in per_example.items()
-                },
-            )
-        return metrics
+        if not clients:
+            return metrics, {}
+        held = self._split.counts > 0
+        starts, counts = self._split.offsets[:-1][held], self._split.counts[held]
+        of_clients = {
+            name: np.add.reduceat(values.astype(np.float64), starts) / counts
+            for name, values in per_example.items()
+        }
+        names = [self._split.client_ids[i] for i in np.flatnonzero(held)]
+        tests = {f"test/{name}": values for name, values in of_clients.items()}
+        return metrics | spreads("clients", of_clients), by_client(names, counts, tests)
+
+
+def by_client(
+    clients: Sequence[str], examples: np.ndarray, of_clients: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Metrics client by client.
+
+    Args:
+        clients: The clients' names.
+        examples: How many test examples each has, [clients].
+        of_clients: {metric: each client's, float [clients]}.
+
+    Returns:
+        {client: {"examples": how many, metric: value}}.
+    """
+    columns = {"examples": np.asarray(examples, np.int64), **of_clients}
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    return {
+        client: dict(zip(columns, row, strict=True))
+        for client, row in zip(clients, rows, strict=True)
+    }
 
 
 def spreads(prefix: str, of_clients: Mapping[str, np.ndarray]) -> dict[str, float]:

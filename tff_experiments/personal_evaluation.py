@@ -74,7 +74,7 @@ class PersonalEvaluator:
 
     def __call__(
         self, state: Any, round_num: int, states: state_store.StateStore | None
-    ) -> dict[str, float]:
+    ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Evaluates the clients after a round.
 
         Args:
@@ -84,7 +84,9 @@ class PersonalEvaluator:
 
         Returns:
             `personal/<metric>/...` and `global_on_same/<metric>/...` (see `evaluation.spread`),
-            `personal/clients`, and where clients keep a state `personal/clients_without_state`.
+            `personal/clients`, and where clients keep a state `personal/clients_without_state`;
+            and each client's `personal/<metric>` and `global_on_same/<metric>`, see
+            `evaluation.by_client`.
 
         Raises:
             ClientError: A client's evaluation failed.
@@ -103,14 +105,17 @@ class PersonalEvaluator:
         metrics: dict[str, float] = {"personal/clients": len(kept.measured)}
         if states is not None:
             metrics["personal/clients_without_state"] = len(kept.without)
-        measured = [kept.measured[name] for name in self._clients if name in kept.measured]
+        measured = [name for name in self._clients if name in kept.measured]
         if not measured:  # All failed, and failed clients are dropped.
-            return metrics
-        global_sums, personal_sums, counts = map(np.stack, zip(*measured, strict=True))
-        for name, sums in (("personal", personal_sums), ("global_on_same", global_sums)):
+            return metrics, {}
+        found = zip(*(kept.measured[name] for name in measured), strict=True)
+        global_sums, personal_sums, counts = map(np.stack, found)
+        of_clients = {}
+        for model, sums in (("personal", personal_sums), ("global_on_same", global_sums)):
             values = dict(zip(self._process.metrics, (sums / counts[:, None]).T, strict=True))
-            metrics |= evaluation.spreads(name, values)
-        return metrics
+            metrics |= evaluation.spreads(model, values)
+            of_clients |= {f"{model}/{name}": each for name, each in values.items()}
+        return metrics, evaluation.by_client(measured, counts, of_clients)
 
     def _chunks(self, round_num: int) -> Iterator[Sequence[clients.ClientInputs]]:
         for start in range(0, len(self._clients), _CHUNK):

@@ -60,7 +60,9 @@ class Hparams:
     meets it.
     """
     eval_clients: bool = False
-    """Also report how the test metrics are spread over clients."""
+    """Also report how the test metrics are spread over clients, and keep each client's of the last
+    evaluation in clients.csv.
+    """
     eval_personalized: bool = False
     """Also evaluate clients' own models, and the global one, on their own test data."""
     eval_personalized_clients: int = 0
@@ -186,7 +188,7 @@ def train(
     done = first, state
     try:
         for round_num in range(first + 1, hparams.rounds + 1):
-            state, row = _round(
+            state, row, of_clients = _round(
                 process,
                 hparams,
                 runtime,
@@ -203,7 +205,7 @@ def train(
                 # Nobody sees a private round that a resumed run would draw anew.
                 done = round_num, state
                 _checkpoint(folder, *done, states)
-            folder.record(row | {goals.MET: 1} if is_met else row)
+            folder.record(row | {goals.MET: 1} if is_met else row, of_clients)
             on_round(row)
             _check_finite(row, folder)
             done = round_num, state
@@ -238,7 +240,9 @@ def _observe_again(auditor, data, rounds, rows) -> None:
 
 
 def _evaluate(process, task, data, hparams, runtime, auditor):
-    """Makes the evaluation: (state, round_num, clients' states) -> {metric: value}."""
+    """Makes the evaluation: (state, round_num, clients' states) -> {metric: value} and
+    {client: {metric: value}}.
+    """
     of_weights = evaluation.Evaluator(task, data.test)
     personal = None
     if hparams.eval_personalized:
@@ -255,17 +259,23 @@ def _evaluate(process, task, data, hparams, runtime, auditor):
         )
 
     def evaluate(state, round_num, states):
-        metrics = of_weights(process.get_model_weights(state), clients=hparams.eval_clients)
+        metrics, own = of_weights(process.get_model_weights(state), clients=hparams.eval_clients)
         row = {f"test/{name}": value for name, value in metrics.items()}
         if auditor:
             row |= auditor.measure(process.get_model_weights(state).trainable)
-        return row | personal(state, round_num, states) if personal else row
+        if personal:
+            metrics, others = personal(state, round_num, states)
+            row |= metrics
+            own = {name: own.get(name, {}) | others.get(name, {}) for name in own | others}
+        return row, own
 
     return evaluate
 
 
 def _round(process, hparams, runtime, draw, evaluate, state, round_num, states, meter, auditor):
-    """A round's new state and metrics; one that is aborted keeps the state and says so."""
+    """A round's new state, its metrics, and each client's where they were evaluated; one that is
+    aborted keeps the state and says so.
+    """
     clock = [time.perf_counter()]
 
     def lap():
@@ -302,11 +312,13 @@ def _round(process, hparams, runtime, draw, evaluate, state, round_num, states, 
     row["seconds/next"] = lap()
     if meter is not None:
         row |= meter.spend(arrived)
+    of_clients = {}
     if _due(round_num, hparams.eval_every, hparams.rounds):
-        row |= evaluate(state, round_num, states)
+        metrics, of_clients = evaluate(state, round_num, states)
+        row |= metrics
         row["seconds/evaluation"] = lap()
     row["seconds/round"] = clock[-1] - clock[0]
-    return state, row
+    return state, row, of_clients
 
 
 def _train_metrics(metrics, sent: int) -> dict[str, float]:

@@ -17,22 +17,26 @@ function band(line, curve, x) {
   };
 }
 
-function curveTraces(metric) {
+function curveTraces(curveOf, key, hover) {
   return drawing.lines.flatMap((line, group) => {
-    const curve = line.curves[metric];
-    if (!curve || !curve.x[axis.key]) return [];
-    const x = curve.x[axis.key];
+    const curve = curveOf(line);
+    if (!curve || !curve.x[key]) return [];
+    const x = curve.x[key];
     const mean = {
       x, y: curve.mean, name: line.label, mode: x.length > 1 ? "lines" : "markers",
       line: { color: line.color, dash: line.dash, width: 2 }, marker: { color: line.color },
-      hovertemplate: "%{y:.4f} at %{x:.4~s}<extra>%{fullData.name}</extra>",
+      hovertemplate: `${hover}<extra>%{fullData.name}</extra>`,
     };
     const traces = curve.seeds > 1 ? [band(line, curve, x), mean] : [mean];
     return traces.map((trace) => ({ ...trace, meta: group, visible: visible(group) }));
   });
 }
 
-function clientTraces() {
+function shareTraces() {
+  return curveTraces((line) => line.shares, "value", "%{y:.1%} of clients have at most %{x:.4~g}");
+}
+
+function barTraces() {
   return drawing.lines.flatMap((line, group) => {
     if (!line.clients) return [];
     const y = -group;
@@ -56,7 +60,7 @@ function layout(chart) {
   const columns = Math.max(1, Math.floor(width / (longest * 7 + 60)));
   const legend = Math.ceil(drawing.lines.length / columns) * 20;
   const lines = { gridcolor: color("--line"), zerolinecolor: color("--line"), automargin: true };
-  const inside = chart.clients ? 40 + 34 * drawing.lines.length : 280;
+  const inside = chart.bars ? 40 + 34 * drawing.lines.length : 280;
   return {
     height: inside + legend + 90, margin: { l: 50, r: 10, t: 34, b: 40 },
     title: { text: chart.title, font: { size: 14 } },
@@ -66,17 +70,22 @@ function layout(chart) {
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     hoverlabel: { namelength: -1 },
     legend: { orientation: "h", y: -60 / inside, yanchor: "top", x: 0, font: { size: 12 } },
-    xaxis: chart.clients ? lines : {
+    xaxis: chart.metric ? {
       ...lines, title: { text: axis.title, standoff: 8, font: { size: 13 } }, rangemode: "tozero", tickformat: "~s",
-    },
-    yaxis: { ...lines, showticklabels: !chart.clients, zeroline: false, showgrid: !chart.clients },
+    } : lines,
+    yaxis: { ...lines, showticklabels: !chart.bars, zeroline: false, showgrid: !chart.bars },
   };
 }
 
+function traces(chart) {
+  if (chart.shares) return shareTraces();
+  if (chart.bars) return barTraces();
+  return curveTraces((line) => line.curves[chart.metric], axis.key, "%{y:.4f} at %{x:.4~s}");
+}
+
 function draw(chart) {
-  const traces = chart.clients ? clientTraces() : curveTraces(chart.metric);
   const config = { responsive: true, displayModeBar: false, doubleClickDelay: DOUBLE_CLICK_MS };
-  return Plotly.react(chart.node, traces, layout(chart), config);
+  return Plotly.react(chart.node, traces(chart), layout(chart), config);
 }
 
 async function drawAll() {
@@ -100,10 +109,13 @@ function alone(group) {
   hide(others.every((i) => hidden.has(i)) && !hidden.has(group) ? [] : others);
 }
 
-async function addChart(chart) {
+function place(chart) {
   chart.node = document.getElementById("charts").appendChild(document.createElement("div"));
   chart.node.className = "chart";
   charts.push(chart);
+}
+
+async function start(chart) {
   await draw(chart);
   const group = (event) => chart.node.data[event.curveNumber].meta;
   // The same group goes in all charts, so plotly's own answer, in one of them, is not wanted.
@@ -152,11 +164,15 @@ function sortBy(header) {
 for (const header of document.querySelectorAll("th[data-kind]")) {
   header.querySelector("button").onclick = () => sortBy(header);
 }
-async function start() {
+async function startAll() {
   addAxisButtons();
-  for (const metric of drawing.metrics) await addChart({ metric, title: metric.replace("test/", "") });
-  if (drawing.lines.some((line) => line.clients)) await addChart({ clients: true, title: drawing.clients_title });
+  // All have their places before the first is drawn: it is as wide as its place is then.
+  for (const metric of drawing.metrics) place({ metric, title: metric.replace("test/", "") });
+  const title = drawing.clients_title;
+  if (drawing.lines.some((line) => line.shares)) place({ shares: true, title: `share of clients, by ${title}` });
+  if (drawing.lines.some((line) => line.clients)) place({ bars: true, title });
+  for (const chart of charts) await start(chart);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   document.documentElement.dataset.drawn = charts.length;
 }
-start();
+startAll();

@@ -46,15 +46,14 @@ class Comparison:
 def render(of: Comparison) -> str:
     """The page's HTML."""
     explanation = summary.explain(of.question).replace("+-", "±")
-    lines = [line.clients for line in of.drawing.lines]
     parts = {
         "title": html.escape(f"{of.question.metric.removeprefix('test/')} of {_count(of)}"),
         "facts": _facts(of),
         "warnings": _warnings(of.skipped),
         "table": _table(of.table),
-        "band": drawn.BAND[0].upper() + drawn.BAND[1:],
+        "band": _sentence(drawn.BAND),
         "explanation": f"<p>{html.escape(explanation)}</p>",
-        "clients": f"<p>Clients {drawn.CLIENTS_TITLE}.</p>" * any(lines),
+        "clients": "".join(f"<p>{_sentence(text)}</p>" for text in of.drawing.clients_titles),
         "flags": _flags(of.groups),
         "runs": "".join(_run(group, run) for group in of.groups for run in group.runs),
         "command": html.escape(of.command),
@@ -65,6 +64,10 @@ def render(of: Comparison) -> str:
     }
     frame = (_HERE / "page.html").read_text()
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], frame)
+
+
+def _sentence(text: str) -> str:
+    return html.escape(f"{text[0].upper()}{text[1:]}.")
 
 
 def _count(of: Comparison) -> str:
@@ -151,13 +154,13 @@ def _json(of: drawn.Drawing) -> str:
             "color": line.color,
             "dash": line.dash,
             "curves": {name: _curve(curve) for name, curve in line.curves.items()},
+            "shares": _curve(line.shares) if line.shares else None,
             "clients": dict(line.clients) or None,
         }
         for line in of.lines
     ]
     axes = [{"key": axis, "title": drawn.AXIS_TITLES[axis]} for axis in of.axes]
-    clients_title = of.metrics[0].removeprefix("test/") + " of clients"
-    value = {"metrics": of.metrics, "axes": axes, "lines": lines, "clients_title": clients_title}
+    value = {"metrics": of.metrics, "axes": axes, "lines": lines, "clients_title": of.of_clients}
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 

@@ -1,5 +1,6 @@
 """Run folders and published files -> runs."""
 
+import csv
 import dataclasses
 import functools
 import glob
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 FLAGS, ABOUT, METRICS = "flags.txt", "run.json", "metrics.jsonl"
+CLIENTS = "clients.csv"
 
 
 class BrokenRunError(ValueError):
@@ -27,12 +29,15 @@ class Run:
         flags: Flag -> value, as in flags.txt.
         about: Command, commit, packages, data: what run.json holds.
         rows: Metrics of the rounds, in order; a published run has the evaluated ones only.
+        clients: Metric -> each client's at the last evaluation, float64 [clients], NaN where a
+            client lacks it; empty where they were not kept.
     """
 
     path: pathlib.Path
     flags: Mapping[str, str]
     about: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
+    clients: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -117,6 +122,8 @@ def find(names: Sequence[str]) -> list[pathlib.Path]:
 
 
 def _below(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    if path.is_file() and path.name.endswith(f".{CLIENTS}"):
+        return  # It belongs to the published file beside it.
     if path.is_file() or any((path / name).exists() for name in (FLAGS, ABOUT, METRICS)):
         yield path
         return
@@ -140,7 +147,8 @@ def load(path: pathlib.Path) -> Run:
             rest = (path / METRICS).read_text()
         if "data" not in about:
             raise BrokenRunError("it does not say its data")
-        return Run(path, parse_flags(lines), about, _rows(rest))
+        rows = _rows(rest)
+        return Run(path, parse_flags(lines), about, rows, _clients(path, rows))
     except FileNotFoundError as error:
         raise BrokenRunError(f"no {pathlib.Path(error.filename).name}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -180,6 +188,30 @@ def _rows(text: str) -> list[dict[str, Any]]:
     if not rows:
         raise BrokenRunError("no round was recorded")
     return rows
+
+
+def clients_file(path: pathlib.Path) -> pathlib.Path:
+    """Where the clients of a run's folder or of a published file are."""
+    return path.with_suffix(f".{CLIENTS}") if path.suffix == ".jsonl" else path / CLIENTS
+
+
+def _clients(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """The clients of the last evaluation; none where they are of another, as after a kill."""
+    file = clients_file(path)
+    if not file.exists():
+        return {}
+    try:
+        with file.open(newline="") as text:
+            told = list(csv.DictReader(text))
+        evaluated = [row["round"] for row in rows if "test/loss" in row]
+        if evaluated[-1:] != [int(told[0]["round"])]:
+            return {}
+        names = [name for name in told[0] if name not in ("round", "client")]
+        # A short row has None, which is no number.
+        number = lambda text: np.nan if text == "" else float(text)
+        return {name: np.array([number(row[name]) for row in told]) for name in names}
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise BrokenRunError(f"{file.name} is not a table of clients") from error
 
 
 def load_all(names: Sequence[str], *, unfinished: bool = False) -> tuple[list[Run], list[Skipped]]:
