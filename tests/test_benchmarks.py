@@ -5,10 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow_federated as tff
 from conftest import REPO
 
-from tff_experiments import benchmarks
+from tff_experiments import aggregation, benchmarks
 from tff_experiments.benchmarks import (
+    aggregators,
     memory,
     runtime,
     secure_sum,
@@ -61,6 +63,13 @@ def test_secure_sums_are_measured_once_and_tabled(tmp_path, monkeypatch):
     for _ in range(2):
         secure_sum.run(tiny(tmp_path, case="active"))
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 9
+
+
+@pytest.mark.parametrize("name", aggregation.BY_NAME)
+def test_every_aggregator_can_be_measured(name):
+    module = aggregation.BY_NAME[name]
+    factory = aggregators.build_aggregator(module, module.Hparams(), 100, 1_206_590)
+    assert isinstance(factory, tff.aggregators.WeightedAggregationFactory)
 
 
 def test_all_measures_what_was_asked_for():

@@ -12,6 +12,7 @@ import tqdm
 
 from tff_experiments import aggregation
 from tff_experiments.benchmarks import cases, memory
+from tff_experiments.privacy import plan
 from tff_experiments.runtime import local
 
 HEAD = (
@@ -103,7 +104,10 @@ def measure(name: str, clients: int, rounds: int, **hparams) -> Measured:
 def _train(pipe, name: str, num_clients: int, rounds: int, hparams: dict) -> None:
     case = cases.Case("", "emnist_cnn", num_clients, 20)
     task, columns = case.build_task()
-    process = cases.build_process(task, aggregation.BY_NAME[name], **hparams)
+    module = aggregation.BY_NAME[name]
+    dim = sum(weights.size for weights in task.weights_of_seed(0))
+    factory = build_aggregator(module, module.Hparams(**hparams), num_clients, dim)
+    process = cases.build_process(task, module, factory)
     clocks = []
     with local.use(local.Hparams()) as context:
         state = process.initialize()
@@ -119,6 +123,20 @@ def _train(pipe, name: str, num_clients: int, rounds: int, hparams: dict) -> Non
     size = sum(np.size(leaf) for leaf in weights)
     seconds, cpu = np.median(clocks[1:], axis=0)
     pipe.send((seconds, cpu, memory.status("VmHWM"), bits / size, message.get("nmse")))
+
+
+def build_aggregator(module, hparams, clients_per_round: int, dim: int):
+    """An aggregator; a private one with the noise of an epoch of EMNIST's 3,400 clients."""
+    if not hasattr(module, "privacy"):
+        return module.build(hparams)
+    question = plan.Hparams(
+        **module.privacy(hparams),
+        clients_per_round=clients_per_round,
+        client_sampling="round_robin",
+        rounds=3400 // clients_per_round,
+        dim=dim,
+    )
+    return module.build(hparams, plan.build(question).mechanism, question)
 
 
 def _clocks() -> np.ndarray:

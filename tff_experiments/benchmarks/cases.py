@@ -64,15 +64,17 @@ class Case:
         ]
 
 
-def build_process(task, aggregator=mean, **hparams):
-    """FedAvg with SGD, on both sides; with an aggregator and its knobs."""
+def build_process(task, aggregator=mean, factory=None):
+    """FedAvg with SGD, on both sides; with an aggregator, made already where it is not `mean`."""
+    is_private = hasattr(aggregator, "privacy")
     return fed_avg.build(
-        fed_avg.Hparams(),
+        fed_avg.Hparams(weighting="uniform" if is_private else "examples"),
         ingredients.Ingredients(
             model_fn=task.model_fn,
             client_optimizer=optimizers.build(optimizers.Hparams(learning_rate=LEARNING_RATE)),
             server_optimizer=optimizers.build(optimizers.Hparams()),
-            aggregator=aggregator.build(aggregator.Hparams(**hparams)),
+            aggregator=factory or aggregator.build(aggregator.Hparams()),
             metrics_aggregator=aggregator.METRICS_AGGREGATOR,
+            private=is_private,
         ),
     )
