@@ -204,9 +204,13 @@ def test_bits_out_of_range_are_refused(bits):
 
 @pytest.mark.slow
 def test_with_noise_tffs_factory_has_the_same_law():
-    """Both are z clip / n of a coordinate of the mean; TFF's draws are functions of a seed here."""
-    found = as_row(tff_sum(0 * ROWS, 3.0)) * N / (3.0 * 0.1)
+    """Both are z clip / n of a coordinate of the mean; TFF's draws are functions of a seed here.
+
+    TFF's clip adapts: of 0.5 it keeps a part for the count (0.05 n), and updates get more noise.
+    """
+    z = (0.5**-2 - (2 * 0.05 * N) ** -2) ** -0.5  # Andrew et al. 2021, theorem 1.
+    found = as_row(tff_sum(0 * ROWS, 0.5)) * N / (z * 0.1)
     low, high = stats.chi2.ppf([0.5e-6, 1 - 0.5e-6], SIZE) / SIZE
     assert low < np.mean(found**2) < high
-    ours = aggregation(mechanism(noise_multiplier=3.0, clip=0.1, bits=20)).rows(0 * ROWS)
-    assert stats.ks_2samp(found, ours * N / (3.0 * 0.1)).pvalue > 1e-6
+    ours = aggregation(mechanism(noise_multiplier=z, clip=0.1, bits=20)).rows(0 * ROWS)
+    assert stats.ks_2samp(found, ours * N / (z * 0.1)).pvalue > 1e-6
