@@ -82,13 +82,13 @@ def train(path, made, context, rounds):
 def check_contract(run_script, tmp_path, algorithm, aggregator):
     made = build(run_script, algorithm, aggregator)
     # What privacy draws is repeatable here: else no two runs have the same bits.
-    with runtime.use(seed_noise=1) as context:
-        context.check(made[0])
-        whole = train(tmp_path / "whole", made, context, 2)
     with runtime.use(client_workers=1, seed_noise=1) as context:
+        context.check(made[0])
         train(tmp_path / "cut", made, context, 1)
-    with runtime.use(seed_noise=1) as context:
+    # It goes on where nothing has run; and the whole run starts where something has.
+    with runtime.use(client_workers=2, seed_noise=1) as context:
         resumed = train(tmp_path / "cut", made, context, 2)
+        whole = train(tmp_path / "whole", made, context, 2)
     assert resumed == whole, "on resuming, or on another number of workers, bits differ"
     rows = records.read_metrics(tmp_path / "whole")
     assert [row["round"] for row in rows] == [1, 2]
