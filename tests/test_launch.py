@@ -23,7 +23,7 @@ ENDINGS = {
 SCRIPT = """
 import atexit, os, signal, sys, threading, time
 print(__name__, __file__, sys.argv, sys.path[0], os.getcwd(), os.environ["OWN"], len(os.environ))
-print(sys.stdin.read(), os.getppid(), len(os.listdir("/proc/self/task")), flush=True)
+print(sys.stdin.read(), flush=True)
 print("to stderr", file=sys.stderr)
 """
 
