@@ -6,6 +6,7 @@ the product.
 """
 
 import dataclasses
+import functools
 import importlib.util
 import itertools
 
@@ -67,6 +68,12 @@ def build(run_script, algorithm, aggregator):
     return run_script.build_process(task, data, hparams), task, data, hparams
 
 
+@pytest.fixture(scope="module")
+def build_once(run_script):
+    """`build`, which remembers: it takes seconds, and so does the process' form."""
+    return functools.cache(functools.partial(build, run_script))
+
+
 def train(path, made, context, rounds):
     process, task, data, hparams = made
     folder = records.RunFolder(path)
@@ -79,8 +86,7 @@ def train(path, made, context, rounds):
     return (folder.checkpoints / f"round_{last:08d}.ckpt").read_bytes()
 
 
-def check_contract(run_script, tmp_path, algorithm, aggregator):
-    made = build(run_script, algorithm, aggregator)
+def check_contract(made, tmp_path):
     # What privacy draws is repeatable here: else no two runs have the same bits.
     with runtime.use(client_workers=1, seed_noise=1) as context:
         context.check(made[0])
@@ -98,14 +104,14 @@ def check_contract(run_script, tmp_path, algorithm, aggregator):
 
 
 @pytest.mark.parametrize(("algorithm", "aggregator"), FAST)
-def test_it_trains_and_resumes_to_the_same_bits(run_script, tmp_path, algorithm, aggregator):
-    check_contract(run_script, tmp_path, algorithm, aggregator)
+def test_it_trains_and_resumes_to_the_same_bits(build_once, tmp_path, algorithm, aggregator):
+    check_contract(build_once(algorithm, aggregator), tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "aggregator"), SLOW)
 def test_any_combination_does(run_script, tmp_path, algorithm, aggregator):
-    check_contract(run_script, tmp_path, algorithm, aggregator)
+    check_contract(build(run_script, algorithm, aggregator), tmp_path)
 
 
 @pytest.mark.parametrize("algorithm", NOT_PRIVATE)
@@ -120,7 +126,7 @@ SECURE = [name for name, module in algorithms.BY_NAME.items() if module.NEEDS.su
 
 
 @pytest.mark.parametrize("algorithm", SECURE)
-def test_nothing_of_a_client_is_in_the_clear_under_a_secure_sum(run_script, algorithm):
-    process, *_ = build(run_script, algorithm, "secure_mean")
+def test_nothing_of_a_client_is_in_the_clear_under_a_secure_sum(build_once, algorithm):
+    process, *_ = build_once(algorithm, "secure_mean")
     with runtime.use(secure_sum=secagg.build(secagg.Hparams())) as context:
         context.check(process)  # It refuses what would be sent in the clear.
