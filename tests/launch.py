@@ -2,7 +2,7 @@
 
 What it can't show: that a script imports in the right order, and quietly, and what variables that
 TensorFlow reads as it is imported do. Two scripts also have the seed of Python's hashes in common.
-So one test of each script starts it with `subprocess`, as a user does, and so does one of two runs
+So one test of each script starts it `fresh`, as a user does, and so is one of two runs started
 that should have the same bits.
 """
 
