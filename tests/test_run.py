@@ -17,6 +17,11 @@ RUN = [sys.executable, "scripts/run.py", "--task=digits_linear", "--partition_cl
 QUICK = [*RUN, "--rounds=3", "--clients_per_round=4", "--eval_every=2"]
 
 
+def start(command):
+    pipe = subprocess.PIPE
+    return launch.Forked(command, cwd=REPO, stdout=pipe, stderr=pipe, text=True)
+
+
 def run(command, **kwargs):
     done = launch.run(command, cwd=REPO, **kwargs)
     return done.returncode, done.stdout, done.stderr
@@ -149,8 +154,7 @@ def test_a_run_that_is_ended_leaves_no_worker_and_goes_on_bit_for_bit(
     runtime, number, code, uninterrupted, tmp_path
 ):
     command = [*RUNTIMES[runtime], f"--output_dir={tmp_path}/run"]
-    pipe = subprocess.PIPE
-    process = launch.Forked(command, cwd=REPO, stdout=pipe, stderr=pipe, text=True)
+    process = start(command)
     metrics = tmp_path / "run" / "metrics.jsonl"
     wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") > 12)
     workers = workers_of(process.pid)
