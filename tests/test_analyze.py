@@ -1,20 +1,15 @@
 """scripts/analyze.py as a user starts it."""
 
-import subprocess
 import sys
 
+import launch
 import pytest
 from conftest import REPO
 
 
-def run(*flags):
-    done = subprocess.run(
-        [sys.executable, "scripts/analyze.py", *flags],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+def run(*flags, fresh=False):
+    command = [sys.executable, "scripts/analyze.py", *flags]
+    done = launch.run(command, cwd=REPO, timeout=600, fresh=fresh)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -23,7 +18,7 @@ def test_a_private_histogram_under_secagg_is_a_table_and_a_picture(tmp_path):
     code, out, err = run(
         "--query=histogram", "--value=label", "--mechanism=skellam", "--target_epsilon=3",
         "--histogram_max_per_client=10", "--secure_sum=secagg", "--dropout_rate=0.1",
-        "--partition_clients=20", f"--plot={path}",
+        "--partition_clients=20", f"--plot={path}", fresh=True,
     )  # fmt: skip
     assert (code, err) == (0, "")
     lines = out.splitlines()

@@ -1,8 +1,8 @@
 """The benchmarks' tables, and what they promise: memory, start-up, speed, secure sums (slow)."""
 
-import subprocess
 import sys
 
+import launch
 import numpy as np
 import pytest
 import tensorflow_federated as tff
@@ -24,10 +24,8 @@ from tff_experiments.benchmarks.secure_sum_rows import Case
 from tff_experiments.secure_sum import client, secagg, secagg_plus, server, vectors
 
 
-def benchmark(*args):
-    return subprocess.run(
-        [sys.executable, REPO / "scripts" / "benchmark.py", *args], capture_output=True, text=True
-    )
+def benchmark(*args, **kwargs):
+    return launch.run([sys.executable, REPO / "scripts" / "benchmark.py", *args], **kwargs)
 
 
 def test_bad_arguments_are_one_line():
@@ -40,7 +38,7 @@ def test_bad_arguments_are_one_line():
         (["secure_sum", "--secure_sum_case=x"], "case must be one of"),
         (["he", "--he_length=0"], "length must be >= 1, got 0"),
     ):
-        result = benchmark(*args)
+        result = benchmark(*args, fresh=not args)
         assert result.returncode == 2 and message in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
 

@@ -17,7 +17,15 @@ from conftest import REPO
 from tff_experiments import aggregation, algorithms, checkpoints, records, runtime, training
 from tff_experiments.secure_sum import secagg
 
-FAST = [*itertools.product(algorithms.BY_NAME, ("mean", "secure_mean"))]
+SECURE = [
+    (name, "secure_mean")
+    for name, module in algorithms.BY_NAME.items()
+    if module.NEEDS.supports_secure_sum
+]
+# They come first, so that the tests of a process have its place in common: pytest then makes it
+# once for both.
+MEANS = itertools.product(algorithms.BY_NAME, ("mean", "secure_mean"))
+FAST = SECURE + [pair for pair in MEANS if pair not in SECURE]
 FAST += [("fed_avg", name) for name in aggregation.BY_NAME if ("fed_avg", name) not in FAST]
 SLOW = [p for p in itertools.product(algorithms.BY_NAME, aggregation.BY_NAME) if p not in FAST]
 PRIVATE = [name for name, module in aggregation.BY_NAME.items() if hasattr(module, "privacy")]
@@ -67,6 +75,12 @@ def build(run_script, algorithm, aggregator):
     return run_script.build_process(task, data, hparams), task, data, hparams
 
 
+@pytest.fixture(scope="module")
+def made(request, run_script):
+    """What `build` makes of (algorithm, aggregator): it takes seconds."""
+    return build(run_script, *request.param)
+
+
 def train(path, made, context, rounds):
     process, task, data, hparams = made
     folder = records.RunFolder(path)
@@ -79,16 +93,17 @@ def train(path, made, context, rounds):
     return (folder.checkpoints / f"round_{last:08d}.ckpt").read_bytes()
 
 
-def check_contract(run_script, tmp_path, algorithm, aggregator):
-    made = build(run_script, algorithm, aggregator)
+def check_contract(made, tmp_path):
     # What privacy draws is repeatable here: else no two runs have the same bits.
-    with runtime.use(seed_noise=1) as context:
-        context.check(made[0])
-        whole = train(tmp_path / "whole", made, context, 2)
     with runtime.use(client_workers=1, seed_noise=1) as context:
+        context.check(made[0])
         train(tmp_path / "cut", made, context, 1)
-    with runtime.use(seed_noise=1) as context:
+    # It goes on where nothing has run; and the whole run starts where something has.
+    with runtime.use(client_workers=2, seed_noise=1) as context:
         resumed = train(tmp_path / "cut", made, context, 2)
+        # A context draws first states by its last round: that of a new one is 0.
+        context._seed, context._round_num = 0, 0
+        whole = train(tmp_path / "whole", made, context, 2)
     assert resumed == whole, "on resuming, or on another number of workers, bits differ"
     rows = records.read_metrics(tmp_path / "whole")
     assert [row["round"] for row in rows] == [1, 2]
@@ -97,15 +112,15 @@ def check_contract(run_script, tmp_path, algorithm, aggregator):
     assert rows[0]["train/num_examples"] > 0 and not rows[0].get("train/lost_examples")
 
 
-@pytest.mark.parametrize(("algorithm", "aggregator"), FAST)
-def test_it_trains_and_resumes_to_the_same_bits(run_script, tmp_path, algorithm, aggregator):
-    check_contract(run_script, tmp_path, algorithm, aggregator)
+@pytest.mark.parametrize("made", FAST, indirect=True, ids="-".join)
+def test_it_trains_and_resumes_to_the_same_bits(made, tmp_path):
+    check_contract(made, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algorithm", "aggregator"), SLOW)
-def test_any_combination_does(run_script, tmp_path, algorithm, aggregator):
-    check_contract(run_script, tmp_path, algorithm, aggregator)
+@pytest.mark.parametrize("made", SLOW, indirect=True, ids="-".join)
+def test_any_combination_does(made, tmp_path):
+    check_contract(made, tmp_path)
 
 
 @pytest.mark.parametrize("algorithm", NOT_PRIVATE)
@@ -116,11 +131,8 @@ def test_what_differential_privacy_does_not_cover_is_refused(run_script, algorit
         build(run_script, algorithm, "dp_fedavg")
 
 
-SECURE = [name for name, module in algorithms.BY_NAME.items() if module.NEEDS.supports_secure_sum]
-
-
-@pytest.mark.parametrize("algorithm", SECURE)
-def test_nothing_of_a_client_is_in_the_clear_under_a_secure_sum(run_script, algorithm):
-    process, *_ = build(run_script, algorithm, "secure_mean")
+@pytest.mark.parametrize("made", SECURE, indirect=True, ids="-".join)
+def test_nothing_of_a_client_is_in_the_clear_under_a_secure_sum(made):
+    process, *_ = made
     with runtime.use(secure_sum=secagg.build(secagg.Hparams())) as context:
         context.check(process)  # It refuses what would be sent in the clear.

@@ -2,9 +2,9 @@
 
 import re
 import shutil
-import subprocess
 import sys
 
+import launch
 import numpy as np
 import pytest
 from conftest import REPO
@@ -13,21 +13,20 @@ from tff_experiments import plugins
 from tff_experiments.secure_sum import vectors
 
 
-def run(*command):
-    return subprocess.run(
-        [sys.executable, *command], cwd=REPO, capture_output=True, text=True, timeout=120
-    )
+def run(*command, **kwargs):
+    return launch.run([sys.executable, *command], cwd=REPO, **kwargs)
 
 
 def test_the_quickstart_learns():
-    done = run("examples/quickstart.py")
+    done = run("examples/quickstart.py", fresh=True)
     losses = [float(text) for text in re.findall(r"loss ([\d.]+)", done.stdout)]
     assert done.returncode == 0 and len(losses) == 10
     assert losses[-1] < losses[0]
 
 
 def test_the_partition_report_prints_and_plots(tmp_path):
-    done = run("scripts/partition_report.py", "--partition=iid", f"--plot={tmp_path}/p.png")
+    flags = ["--partition=iid", f"--plot={tmp_path}/p.png"]
+    done = run("scripts/partition_report.py", *flags, fresh=True)
     assert done.returncode == 0 and "skew" in done.stdout and done.stderr == ""
     assert (tmp_path / "p.png").exists()
 
@@ -46,7 +45,8 @@ def test_published_files_hold_the_evaluated_rounds_without_local_paths(tmp_path)
     assert trained.returncode == 0
     name = f"test-{tmp_path.name}"
     try:
-        done = run("scripts/publish.py", f"--name={name}", "--rounds=2,5", f"{tmp_path}/run")
+        flags = [f"--name={name}", "--rounds=2,5", f"{tmp_path}/run"]
+        done = run("scripts/publish.py", *flags, fresh=True)
         text = (REPO / "results" / name / "run.jsonl").read_text()
     finally:
         for path in (REPO / "results" / name).glob("*"):

@@ -1,10 +1,10 @@
 """Hparams become flags; every config parses; plug-ins keep their room's contract."""
 
 import dataclasses
-import subprocess
 import sys
 from typing import Literal
 
+import launch
 import pytest
 from absl import flags
 from conftest import REPO
@@ -112,7 +112,7 @@ def test_each_config_parses_and_says_its_command_and_number(config):
     text = config.read_text()
     assert text.startswith("# ") and "Expect" in text and "scripts/" in text
     command = [sys.executable, "scripts/run.py", f"--flagfile={config}", "--only_check_args"]
-    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=60)
+    done = launch.run(command, cwd=REPO, timeout=60)
     assert done.returncode == 0, done.stderr
 
 

@@ -65,7 +65,8 @@ def test_two_runs_of_a_seed_have_other_cohorts_and_other_noise(tmp_path):
     found = []
     for name in ("one", "other", "seeded", "again"):
         more = ["--seed_noise=4"] if name in ("seeded", "again") else []
-        code, out, err = run([*PRIVATE, *flags, *more, f"--output_dir={tmp_path}/{name}"])
+        command = [*PRIVATE, *flags, *more, f"--output_dir={tmp_path}/{name}"]
+        code, out, err = run(command, fresh=name == "again")
         assert code == 0, err
         assert ("NOWHERE" in out) == bool(more)
         rows = records.read_metrics(tmp_path / name)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import launch
 import pytest
 from conftest import REPO
 
@@ -16,23 +17,14 @@ RUN = [sys.executable, "scripts/run.py", "--task=digits_linear", "--partition_cl
 QUICK = [*RUN, "--rounds=3", "--clients_per_round=4", "--eval_every=2"]
 
 
-def start(command, **kwargs):
-    return subprocess.Popen(
-        command,
-        cwd=REPO,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell starts background jobs with SIGINT ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        **kwargs,
-    )
+def start(command):
+    pipe = subprocess.PIPE
+    return launch.Forked(command, cwd=REPO, stdout=pipe, stderr=pipe, text=True)
 
 
 def run(command, **kwargs):
-    process = start(command, **kwargs)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+    done = launch.run(command, cwd=REPO, **kwargs)
+    return done.returncode, done.stdout, done.stderr
 
 
 def workers_of(pid):
@@ -64,7 +56,7 @@ def wait_until(condition, seconds=60):
 
 def test_a_run_says_what_it_did_and_nothing_else(tmp_path):
     env = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
-    code, out, err = run([*QUICK, f"--output_dir={tmp_path}/run"], env=env)
+    code, out, err = run([*QUICK, f"--output_dir={tmp_path}/run"], env=env, fresh=True)
     assert code == 0
     assert [line.split(":")[0] for line in err.splitlines()] == ["round 2", "round 3"]
     names = [line.split("  ")[0] for line in out.splitlines()]
@@ -141,7 +133,9 @@ def uninterrupted(tmp_path_factory):
     @functools.cache
     def run_on(runtime):
         path = tmp_path_factory.mktemp("whole") / "run"
-        assert run([*RUNTIMES[runtime], f"--output_dir={path}"])[0] == 0
+        command = [*RUNTIMES[runtime], f"--output_dir={path}"]
+        # Another seed of hashes than that of the runs which are ended and go on.
+        assert run(command, fresh=True)[0] == 0
         return path
 
     return run_on
@@ -186,7 +180,8 @@ def test_a_run_that_is_ended_leaves_no_worker_and_goes_on_bit_for_bit(
 
 def test_verbosity_brings_the_noise_back(tmp_path):
     env = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
-    code, _, err = run([*QUICK, f"--output_dir={tmp_path}/run", "--verbosity=0"], env=env)
+    command = [*QUICK, f"--output_dir={tmp_path}/run", "--verbosity=0"]
+    code, _, err = run(command, env=env, fresh=True)
     assert code == 0 and "cpu_feature_guard" in err
 
 
