@@ -353,7 +353,7 @@ def run(result_flags: list[str]) -> None:
     world = read_world()
     cohorts.participants(hparams, data, world, process).round(1)
     use = runtime.BY_NAME[FLAGS.runtime].use
-    with use(runtime_hparams, quiet=QUIET, secure_sum=protocol) as running:
+    with use(runtime_hparams, quiet=QUIET, seed=hparams.seed, secure_sum=protocol) as running:
         running.check(process)
         if meter is not None and not running.draws_noise(process):
             raise ValueError(f"--aggregator={FLAGS.aggregator}: the process asks for no noise.")

@@ -101,8 +101,6 @@ def check_contract(made, tmp_path):
     # It goes on where nothing has run; and the whole run starts where something has.
     with runtime.use(client_workers=2, seed_noise=1) as context:
         resumed = train(tmp_path / "cut", made, context, 2)
-        # A context draws first states by its last round: that of a new one is 0.
-        context._seed, context._round_num = 0, 0
         whole = train(tmp_path / "whole", made, context, 2)
     assert resumed == whole, "on resuming, or on another number of workers, bits differ"
     rows = records.read_metrics(tmp_path / "whole")

@@ -232,6 +232,18 @@ def test_rounds_and_clients_draw_different_numbers(dropout_process):
     assert loss[1, "ab"] == pytest.approx(loss[1, "ba"], rel=1e-6)
 
 
+def test_after_a_round_draws_are_as_if_it_had_not_been():
+    draw = tff.tensorflow.computation(lambda: tf.random.uniform([8]))
+    process = fed_avg()
+    with runtime.use(seed=3) as context:
+        first = draw()
+        inputs = [clients.ClientInputs(batches(1))]
+        context.next(process, process.initialize(), inputs, seed=5, round_num=7)
+        np.testing.assert_array_equal(draw(), first)
+    with runtime.use(seed=5):
+        assert np.all(draw() != first)
+
+
 def test_how_a_round_went_is_measured():
     process = fed_avg()
     with runtime.use() as context:

@@ -148,11 +148,14 @@ class Context(tff.framework.SyncContext):
         Returns:
             What `process.next` returns, and how the round went: {metric: value}.
         """
+        before = self._seed, self._round_num
         self._seed, self._round_num = seed, round_num - 1
         self._client_states = client_states
         try:
             output = process.next(state, list(inputs))
         finally:
+            # What comes next, such as another process' first state, draws as if this had not been.
+            self._seed, self._round_num = before
             self._client_states = None
         # Of what is broadcast a client may need a part alone.
         if getattr(process, "downloaded", None) is not None:
@@ -270,7 +273,8 @@ def use(
     Args:
         hparams: The knobs.
         quiet: Taken for all runtimes; this one logs nothing of its own.
-        seed: Seed of random ops, for code that calls `process.next`.
+        seed: Seed of random ops outside of `Context.next`: first states, code that calls
+            `process.next`.
         secure_sum: A protocol of the secure_sum room; by default sums are in the clear.
         make_crew: See `Context`.
 

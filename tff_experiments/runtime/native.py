@@ -142,12 +142,13 @@ class Worker:
 
 
 @contextlib.contextmanager
-def use(hparams: Hparams, *, quiet: bool = True, secure_sum: Any = None):
+def use(hparams: Hparams, *, quiet: bool = True, seed: int = 0, secure_sum: Any = None):
     """Makes TFF's native context, with a worker of ours, the one in which computations run.
 
     Args:
         hparams: The knobs.
         quiet: Drops what the worker logs; otherwise it goes to standard error.
+        seed: Taken for all runtimes; this one draws by the clock.
         secure_sum: Taken for all runtimes; this one has no secure sums.
 
     Yields:
@@ -156,6 +157,7 @@ def use(hparams: Hparams, *, quiet: bool = True, secure_sum: Any = None):
     Raises:
         ValueError: A real protocol is asked for.
     """
+    del seed
     if secure_sum is not None and secure_sum.is_secure:
         raise ValueError(
             "TFF's native runtime can't sum securely; use --runtime=local, or --secure_sum=plain."

@@ -58,7 +58,8 @@ def use(hparams: Hparams, *, quiet: bool = True, seed: int = 0, secure_sum: Any 
     Args:
         hparams: The knobs.
         quiet: Drops what Ray and the workers log.
-        seed: Seed of random ops, for code that calls `process.next`.
+        seed: Seed of random ops outside of `Context.next`: first states, code that calls
+            `process.next`.
         secure_sum: A protocol of the secure_sum room; by default sums are in the clear.
 
     Yields:
