@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -70,10 +71,16 @@ class Forked(subprocess.Popen):
             self._close_pipe_fds(*pipes)
 
 
+def _as_a_user(command, **kwargs) -> subprocess.Popen:
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, preexec_fn=heed, **kwargs)
+
+
 def run(command, *, fresh=False, timeout=120, **kwargs) -> subprocess.CompletedProcess:
     """`subprocess.run` with what the script says captured as text; `fresh` starts it as a user."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    popen = subprocess.Popen if fresh else Forked
+    popen = _as_a_user if fresh else Forked
     with popen(command, **pipes, **kwargs) as process:
         try:
             out, err = process.communicate(timeout=timeout)

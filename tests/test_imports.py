@@ -27,6 +27,7 @@ MAY = {
         "aggregation",
         "algorithms",
         "datasets",
+        "privacy",
         "records",
         "runtime",
         "sampling",
