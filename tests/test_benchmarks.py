@@ -70,6 +70,16 @@ def test_every_aggregator_can_be_measured(name):
     assert isinstance(factory, tff.aggregators.WeightedAggregationFactory)
 
 
+@pytest.mark.slow
+def test_an_aggregator_is_measured_in_turn_with_the_mean():
+    """The same in both processes: a factor apart at most, and float32 weights are 32 bits."""
+    with aggregators.Trainer("mean", 2) as one, aggregators.Trainer("mean", 2) as other:
+        measured = aggregators.measure(one, other, 2)
+    assert measured.clocks.shape == measured.plain.shape == (2, 2)
+    assert (measured.clocks / measured.plain < 10).all()
+    assert measured.bits == pytest.approx(32, abs=0.01) and measured.nmse is None
+
+
 def test_all_measures_what_was_asked_for():
     found = secure_sum.cases(secure_sum.Hparams())
     assert len(found) == len(set(found)) == 30 + 4 + 8 + 2 + 2

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tff_experiments.benchmarks import cases, scaling
+from tff_experiments.benchmarks import cases, scaling, scaling_costs
 
 BURN = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True); input()"
 
@@ -34,6 +34,27 @@ def test_cpu_seconds_are_those_of_descendants_too():
 def test_wrong_knobs_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         scaling.Hparams(**changes)
+    with pytest.raises(ValueError, match="rounds must be >= 1, got 0"):
+        scaling_costs.Hparams(rounds=0)
+
+
+def test_rounds_of_two_sizes_tell_what_a_group_and_a_client_cost():
+    """100 clients come in 17 groups, 10,000 in 172: those of 3 ms, clients of 0.2 ms."""
+    found = scaling_costs.per_group_and_client(17 * 3 + 100 * 0.2, 172 * 3 + 10_000 * 0.2)
+    assert found == pytest.approx((3, 0.2))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+def test_what_is_reckoned_with_is_measured():
+    _, head, rows = scaling_costs.run(scaling_costs.Hparams(rounds=1))
+    assert len(rows) == 17 and {len(row) for row in rows} == {len(head)}
+    values = dict(rows)
+    cost = lambda name: float(values[name].split()[0])
+    # Orders of magnitude, on any machine: work of a hundred examples, of ten, and none.
+    assert cost("a client of EMNIST's CNN (1.2 M weights), 100 examples") > 10
+    assert cost("a client of the softmax regression, 10 examples") < 10
+    assert 0 < cost("of these the driver") < 100
 
 
 @pytest.mark.slow

@@ -118,10 +118,11 @@ class Runtimes:
             for key, context in self._contexts.items():
                 with tff.framework.get_context_stack().install(context):
                     cpu = cpu_seconds if key[0] == "ray" else time.process_time
-                    before, start = cpu(), time.perf_counter()
+                    before, own, start = cpu(), time.process_time(), time.perf_counter()
                     states[key] = process.next(states[key], inputs).state
                     wall = time.perf_counter() - start
-                    seconds[key].append(Seconds(wall, cpu() - before))
+                    driver = time.process_time() - own
+                    seconds[key].append(Seconds(wall, cpu() - before, driver))
         return {key: values[1:] for key, values in seconds.items()}
 
 
@@ -130,6 +131,7 @@ class Seconds(NamedTuple):
 
     wall: float
     cpu: float  # Of all threads, and processes.
+    driver: float  # Of these, of this process.
 
 
 def cpu_seconds() -> float:
