@@ -113,7 +113,7 @@ def _broadcast() -> tuple[float, float]:
     """CPU ms a MB of putting the CNN's weights into the store, and of reading them in an actor."""
     import ray
 
-    @ray.remote
+    @ray.remote(num_cpus=0)  # The actors have all that there are.
     def read(references):
         return _milliseconds(lambda: [leaf.sum() for leaf in ray.get(references[0])])
 
