@@ -46,12 +46,19 @@ class Case:
         data = federated_data.FederatedData("random pixels", one, one, num_classes=CLASSES)
         return module.build(module.Hparams(), data=data, seed=0), columns
 
-    def inputs(self, task, columns, round_num: int) -> list[clients.ClientInputs]:
-        """What the round's clients get: the same examples, in an order of their own."""
+    def inputs(
+        self, task, columns, round_num: int, *, own: bool = False
+    ) -> list[clients.ClientInputs]:
+        """What the round's clients get: the same examples, in an order of their own.
+
+        With `own` in arrays of their own too: what is sent with a group is then as much as in a
+        run, where it else would be sent once.
+        """
+        copy = lambda: {name: column.copy() for name, column in columns.items()}
         return [
             clients.ClientInputs(
                 batching.make(
-                    columns,
+                    copy() if own else columns,
                     batch_size=BATCH_SIZE,
                     epochs=1,
                     max_examples=0,

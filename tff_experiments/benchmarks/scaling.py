@@ -114,7 +114,7 @@ class Runtimes:
             with tff.framework.get_context_stack().install(context):
                 states[key] = process.initialize()
         for round_num in tqdm.trange(rounds + 1, desc=case.title, disable=None):
-            inputs = case.inputs(task, columns, round_num)
+            inputs = case.inputs(task, columns, round_num, own=True)
             for key, context in self._contexts.items():
                 with tff.framework.get_context_stack().install(context):
                     cpu = cpu_seconds if key[0] == "ray" else time.process_time
