@@ -48,7 +48,7 @@ def test_rounds_of_two_sizes_tell_what_a_group_and_a_client_cost():
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
 def test_what_is_reckoned_with_is_measured():
     _, head, rows = scaling_costs.run(scaling_costs.Hparams(rounds=1))
-    assert len(rows) == 17 and {len(row) for row in rows} == {len(head)}
+    assert len(rows) == 19 and {len(row) for row in rows} == {len(head)}
     values = dict(rows)
     cost = lambda name: float(values[name].split()[0])
     # Orders of magnitude, on any machine: work of a hundred examples, of ten, and none.

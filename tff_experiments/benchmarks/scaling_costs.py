@@ -24,7 +24,7 @@ FEW, SOME, MANY = 100, 1_000, 10_000  # Clients of a round.
 DEALT = (10**4, 10**5, 4 * 10**5)
 SHARD = 1_000  # Clients of a session of secagg_plus.
 CNN_ENTRIES = 1_206_590
-HEAD = ("what", "CPU time")
+HEAD = ("what", "CPU time, or memory")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Round(NamedTuple):
 
 def run(hparams: Hparams):
     """Measures; returns (title, head, rows)."""
-    rows = [*_on_ray(hparams.rounds), *_in_the_driver(), *_secagg_plus()]
+    rows = [*_on_ray(hparams.rounds), *_in_the_driver(), *_secagg_plus(), *_memory()]
     title = (
         f"CPU time on {len(os.sched_getaffinity(0))} cores, two actors; medians of "
         f"{hparams.rounds} rounds after 1. Random data."
@@ -176,6 +176,12 @@ def _masks(protocol) -> float:
     for name in names:
         group.add(name, np.ones(CNN_ENTRIES, np.int64))
     return 1e3 * statistics.median(group.uploaded().seconds.values())
+
+
+def _memory():
+    for num_clients in (500, 5_000):
+        peak = scaling.driver_peak(num_clients)
+        yield f"the driver's peak, rounds of {num_clients:,} small clients", f"{peak:.0f} MiB"
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
