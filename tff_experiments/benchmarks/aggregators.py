@@ -5,7 +5,6 @@ those of `mean`, so that what else the machine does slows both.
 """
 
 import dataclasses
-import multiprocessing
 import time
 from typing import NamedTuple
 
@@ -116,15 +115,11 @@ class Trainer:
 
     def __init__(self, name: str, num_clients: int, **hparams):
         """Takes the aggregator, a round's clients, and the aggregator's knobs."""
-        context = multiprocessing.get_context("spawn")
-        self._pipe, self._theirs = context.Pipe()
-        args = self._theirs, name, num_clients, hparams
-        self._process = context.Process(target=_train, args=args, daemon=True)
+        self._args = name, num_clients, hparams
 
     def __enter__(self) -> "Trainer":
         """Starts it."""
-        self._process.start()
-        self._theirs.close()
+        self._process, self._pipe = memory.start(_train, *self._args)
         return self
 
     def __exit__(self, *error) -> None:

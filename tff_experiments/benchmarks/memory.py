@@ -49,14 +49,20 @@ def growth(rounds: int) -> list[float]:
 
 def in_process(target: Callable[..., None], *args) -> Any:
     """What a function of (pipe, *args) sends, run in a process of its own."""
+    process, pipe = start(target, *args)
+    result = pipe.recv()
+    process.join()
+    return result
+
+
+def start(target: Callable[..., None], *args) -> tuple[Any, Any]:
+    """Starts a process of its own for a function of (pipe, *args); returns it, and our end."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=target, args=(theirs, *args), daemon=True)
     process.start()
     theirs.close()
-    result = ours.recv()
-    process.join()
-    return result
+    return process, ours
 
 
 def _train(pipe, num_clients: int, rounds: int) -> None:
