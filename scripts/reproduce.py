@@ -91,7 +91,13 @@ def find(entry: published.Entry, *, may_run: bool) -> verdicts.Found:
     if row.relative_to:
         beside = find(entry.beside(row.relative_to), may_run=may_run).evidence
     own = look(entry, FLAGS.results)
-    if not has_number(own):
+    if has_number(own):
+        if own.seeds < FLAGS.seeds:
+            tell(
+                f"{entry.name}: kept runs have {own.seeds} of {FLAGS.seeds} seeds; --results= "
+                "runs all anew."
+            )
+    else:
         own = search(entry) if may_run else look(entry, FLAGS.output_dir) or own
     return verdicts.Found(entry, own, beside=beside)
 
@@ -191,7 +197,7 @@ def reproduce(name: str) -> int:
     """Makes the tables that a name means; returns the exit code."""
     asked = published.select(reproduction.PAPERS, name)
     found = [[find(entry, may_run=False) for entry in entries] for entries in asked]
-    missing = [each.entry for of in found for each in of if is_missing(each)]
+    missing = with_others([each.entry for of in found for each in of if is_missing(each)])
     if FLAGS.dry_run:
         for entry in missing:
             words = "# is measured" if entry.row.compute else command_line(entry)
@@ -215,6 +221,17 @@ def reproduce(name: str) -> int:
     for of in found:
         show(of)
     return int(FLAGS.run and any(math.isnan(each.value) for of in found for each in of))
+
+
+def with_others(missing: list[published.Entry]) -> list[published.Entry]:
+    """The rows and those that they are relative to and that have no number, each once."""
+    found = {}
+    for entry in missing:
+        other = entry.row.relative_to and entry.beside(entry.row.relative_to)
+        if other and not has_number(look(other, FLAGS.results)):
+            found.setdefault(other.name, other)
+        found[entry.name] = entry
+    return list(found.values())
 
 
 def command_line(entry: published.Entry) -> str:

@@ -113,6 +113,32 @@ def test_the_mean_is_over_the_last_hundred_rounds_of_whole_runs(tmp_path):
     assert found.note == "seed 1: 900 rounds"
 
 
+def test_rounds_beyond_the_papers_do_not_count(tmp_path):
+    name = "reddi2021/recognition/fed_avg"
+    longer = [0.8] * 150 + [0.9] * 50
+    write(tmp_path / of(name).folder / "seed_0", name, longer, data=EMNIST, every=10)
+    assert find(name, tmp_path)[0].value == pytest.approx(80.0)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("emnist_cnn_dropout", "false"),
+        ("overselect", "0.3"),
+        ("canary_count", "5"),
+        ("on_client_error", "drop"),
+    ],
+)
+def test_a_run_with_what_the_config_is_silent_about_is_not_of_the_row(tmp_path, flag, value):
+    name = "reddi2021/recognition/fed_avg"
+    accuracies = [0.8] * 150
+    write(
+        tmp_path / of(name).folder / "a", name, accuracies, data=EMNIST, every=10, **{flag: value}
+    )
+    found, left_out = find(name, tmp_path)
+    assert found is None and f"--{flag} is {value}, not " in left_out[0]
+
+
 def test_a_stand_in_counts_only_where_it_is_asked_for_and_has_no_verdict(tmp_path):
     name = "reddi2021/recognition/fed_avg"
     write(

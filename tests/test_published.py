@@ -10,7 +10,7 @@ from conftest import REPO
 
 from tff_experiments import reproduction
 from tff_experiments.reporting import runs
-from tff_experiments.reproduction import plans, published
+from tff_experiments.reproduction import matching, plans, published
 from tff_experiments.reproduction.rules import Band, Grid
 
 ENTRIES = [
@@ -99,6 +99,7 @@ def test_run_py_takes_the_flags_of_each_row():
         "    run.FLAGS.unparse_flags()\n"
         "    assert run.FLAGS(['run.py', *argv]) == ['run.py'], argv\n"
         "    run.hparams_flags.read(run.training.Hparams)\n"
+        "print(json.dumps({name: run.FLAGS[name].default for name in run.FLAGS}, default=str))\n"
     )
     rows = []
     for entry in RUN:
@@ -110,6 +111,10 @@ def test_run_py_takes_the_flags_of_each_row():
         capture_output=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    defaults = json.loads(done.stdout.splitlines()[-1])
+    defaults["partition"] = "natural"  # Its default depends on the data.
+    for name, value in matching._SILENT.items():
+        assert matching._same(str(defaults[name]), value), f"--{name} of a config that is silent"
 
 
 def test_a_name_means_a_paper_a_table_or_a_row():

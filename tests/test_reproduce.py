@@ -62,6 +62,25 @@ def test_a_dry_run_prints_the_commands_and_writes_nothing(tmp_path):
     assert command.endswith("'--stop_at=test/accuracy>=0.99'")
 
 
+def test_a_dry_run_has_the_row_that_a_row_is_relative_to(tmp_path):
+    name = "kairouz2021/utility/skellam_e10_b16"
+    _, out, _ = reproduce(name, "--dry_run", "--results=", f"--output_dir={tmp_path}/x")
+    heads = [line.split(":")[0] for line in out.splitlines() if line.startswith("#")]
+    assert heads == ["# kairouz2021/utility/gaussian_e10", f"# {name}"]
+
+
+def test_more_seeds_than_are_kept_are_told(tmp_path):
+    _, _, err = reproduce(CELL, "--norun", "--seeds=3", f"--output_dir={tmp_path}")
+    assert err == f"{CELL}: kept runs have 1 of 3 seeds; --results= runs all anew.\n"
+
+
+def test_generated_glyphs_do_not_stand_in_where_settings_are_for_handwriting(tmp_path):
+    code, _, err = reproduce(STAND_IN, "--stand_in", "--results=", f"--output_dir={tmp_path}")
+    assert code == 2 and err.splitlines()[-1] == (
+        f"error: {STAND_IN} takes no generated glyphs: give train.npz and test.npz by --data_dir."
+    )
+
+
 def test_papers_data_that_can_not_be_had_is_refused_in_one_line(tmp_path):
     code, out, err = reproduce(
         "reddi2021/recognition/fed_avg", f"--data_dir={tmp_path}", f"--output_dir={tmp_path}/out",
@@ -83,7 +102,8 @@ def test_other_data_than_the_papers_are_refused_and_what_is_kept_is_shown(tmp_pa
 
 
 def test_a_stand_in_is_searched_beyond_the_edge_and_the_first_line_says_so(tmp_path):
-    args = (STAND_IN, "--stand_in", f"--output_dir={tmp_path}", f"--results={tmp_path}/none", FAKE)
+    where = (f"--output_dir={tmp_path}", f"--results={tmp_path}/none", f"--data_dir={tmp_path}")
+    args = (STAND_IN, "--stand_in", *where, FAKE)
     code, out, _ = reproduce(*args)
     assert code == 0
     assert out.startswith("STAND-IN DATA, not the paper's (federated EMNIST")
@@ -118,7 +138,7 @@ def test_an_interrupt_leaves_no_process(tmp_path, number):
     slow.write_text(fake.replace('flags.get("round_seconds", 0)', "0.2"))
     process = start(
         STAND_IN, "--stand_in", f"--output_dir={tmp_path}/s", "--results=", f"--script={slow}",
-        "--jobs=2",
+        "--jobs=2", f"--data_dir={tmp_path}",
     )  # fmt: skip
     wait_until(lambda: len(rounds_of(tmp_path / "s")) == 2)
     there = [pid for group in runs_of(tmp_path).values() for pid in group]

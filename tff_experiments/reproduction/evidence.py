@@ -128,11 +128,16 @@ def _fixed(entry: Entry, of, plan: trials.Plan) -> tuple[list[float], str, str]:
     """The metric of the runs that came to their end."""
     rule = entry.table.rule
     whole = [run for run in of if run.rounds >= plan.rounds and not run.shortcoming]
+    # A run may have gone on longer than the paper's.
+    cut = [
+        dataclasses.replace(run, rows=[row for row in run.rows if row["round"] <= plan.rounds])
+        for run in whole
+    ]
     values = [
         summary.mean_of_last(run, rule.metric, rounds=rule.last)
         if rule.kind == "mean_of_last"
         else summary.final(run, rule.metric)
-        for run in whole
+        for run in cut
     ]
     short = [
         f"seed {run.seed}: {run.shortcoming or f'{run.rounds} rounds'}"

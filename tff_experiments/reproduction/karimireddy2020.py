@@ -15,7 +15,7 @@ SIMILARITIES = (0, 10, 100)
 # begins.
 _ROWS = {
     "sgd": (
-        "SGD", ("--algorithm=fed_sgd",), (317, 365, 416), 2.0,
+        "SGD", ("--algorithm=fed_sgd", "--client_epochs=1"), (317, 365, 416), 0.8,
         Grid("server_learning_rate", (-2, -1, 0)),
     ),
     "scaffold_e5": (
@@ -44,6 +44,7 @@ def _rows() -> tuple[Row, ...]:
             most_rounds=1000,
             # A fifth of a client's examples, as there.
             stand_in_flags=("--batch_size=109",),
+            stand_in_is_npz=True,
         )
         for key, (title, flags, published, seconds, grid) in _ROWS.items()
         for similarity, rounds in zip(SIMILARITIES, published, strict=True)

@@ -56,6 +56,7 @@ class Row:
         most_rounds: Runs that have not reached the target by then never do; 0 is the config's
             --rounds.
         stand_in_flags: What other data make necessary, in addition.
+        stand_in_is_npz: Whether these fit examples from files only, and no generated ones.
         relative_to: A row by whose value this one's is divided.
         compute: Makes the number, where runs don't: may_measure -> Computed. What takes minutes and
             was not kept is NaN unless it may be measured.
@@ -73,6 +74,7 @@ class Row:
     grid: Grid | None = None
     most_rounds: int = 0
     stand_in_flags: tuple[str, ...] = ()
+    stand_in_is_npz: bool = False
     relative_to: str = ""
     compute: Callable[[bool], Computed] | None = None
 

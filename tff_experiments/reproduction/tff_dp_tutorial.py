@@ -24,6 +24,7 @@ def _row(noise: float, clients: int, accuracy: float) -> Row:
         minutes=3 if clients == 50 else 5,
         config="accuracy",
         stand_in_flags=("--npz_labels_below=10",),
+        stand_in_is_npz=True,
         flags=(f"--dp_fedavg_noise_multiplier={noise:g}", f"--clients_per_round={clients}"),
     )
 
