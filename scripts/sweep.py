@@ -121,10 +121,19 @@ def make_command(base: list[str], num_jobs: int):
 
 def sweep(base: list[str]) -> int:
     """Searches, then says what is the best; returns the exit code."""
+    for name in ("seed", "output_dir"):
+        if any(arg.startswith(f"--{name}=") for arg in base):
+            raise ValueError(
+                f"--{name} after '--': the search gives each run this flag itself; use --seeds and "
+                f"--output_dir before '--'."
+            )
     # The flagfile's lines take its place: what is in them counts, wherever it lies.
     base = FLAGS.read_flags_from_files(base, force_gnu=True)
     plan = read_plan(runs.parse_flags(base))
     axes = space.parse(FLAGS.sweep)
+    for axis in axes:
+        if axis.name in OURS:
+            raise ValueError(f"--sweep={axis.name}: the search gives each run this flag itself.")
     drawn = FLAGS.samples and space.sample(axes, FLAGS.samples, seed=FLAGS.sample_seed)
     folder = pathlib.Path(FLAGS.output_dir)
     search.claim(

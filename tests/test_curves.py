@@ -110,4 +110,6 @@ def test_a_mean_curve_is_over_the_rounds_that_all_seeds_have():
 def test_losses_are_good_when_small():
     assert curves.higher_is_better("test/accuracy")
     assert not curves.higher_is_better("test/loss")
-    assert not curves.higher_is_better("test/clients/loss")
+    assert not curves.higher_is_better("test/clients/loss/mean")
+    assert not curves.higher_is_better("personal/mse/worst_decile")
+    assert curves.higher_is_better("test/clients/accuracy/mean")

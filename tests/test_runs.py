@@ -65,7 +65,12 @@ def test_a_name_that_means_nothing_is_an_error(tmp_path, name):
         ("metrics.jsonl", '{"round": 1}\n{"rou\n{"round": 3}\n', "line 2 of the metrics is not"),
         ("metrics.jsonl", '{"round": 2}\n{"round": 1}\n', "round 1 comes after 2"),
         ("metrics.jsonl", '{"loss": 2}\n', "line 1 of the metrics has no round"),
+        ("metrics.jsonl", '{"round": 1, "test/accuracy": "a"}\n', "test/accuracy is no number"),
         ("metrics.jsonl", b"\xff\xfe", "can't be read"),
+        ("flags.txt", "--rounds=30\n--seed=\n", "--seed= of its flags is no whole number"),
+        ("flags.txt", "--rou\n--rounds=\n", "--rounds= of its flags is no whole number"),
+        ("run.json", '{"data": 3}', "does not say its data"),
+        ("run.json", '{"data": "d", "packages": null}', "its packages are not a JSON object"),
         ("clients.csv", "", "clients.csv is not a table of clients"),
         ("clients.csv", "client,examples\na,3\n", "clients.csv is not a table of clients"),
         ("clients.csv", "round,client,examples\n30,a,b\n", "clients.csv is not a table of clients"),
@@ -82,6 +87,18 @@ def test_a_broken_run_is_skipped_with_its_reason(tmp_path, file, text, reason):
     found, skipped = runs.load_all([str(tmp_path)])
     assert [run.path.name for run in found] == ["good"]
     assert [left.path.name for left in skipped] == ["bad"] and reason in skipped[0].reason
+
+
+def test_a_folder_of_a_run_that_was_ended_at_its_start_is_skipped(tmp_path):
+    helpers.write(tmp_path / "good", helpers.rows(CURVE))
+    (tmp_path / "bad" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "bad" / ".lock").touch()
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "curves.png").touch()
+    for names in ([str(tmp_path)], [f"{tmp_path}/good", f"{tmp_path}/bad"]):
+        found, skipped = runs.load_all(names)
+        assert [run.path.name for run in found] == ["good"]
+        assert [(left.path.name, left.reason) for left in skipped] == [("bad", "no run.json")]
 
 
 def test_a_run_that_was_cut_off_is_skipped_unless_it_is_asked_for(tmp_path):

@@ -50,6 +50,25 @@ def test_no_seed_at_a_target_is_never():
     assert table.rows[0]["round_to_0.9"].text == "never"
 
 
+def test_a_mean_of_more_rounds_than_a_run_has_is_no_number():
+    question = summary.Question("test/accuracy", higher=True, last=31)
+    assert "last_31" not in table_of(helpers.run(helpers.rows([0.5] * 3)), question=question).titles
+
+
+def test_groups_with_and_without_a_clock_are_one_table():
+    timed = helpers.rows([0.5, 0.7])
+    for row in timed:
+        row["time/total_s"] = 5.0 * row["round"]
+    for runs in (
+        [helpers.run(timed), helpers.run(helpers.rows([0.5, 0.7]), algorithm="fed_sgd")],
+        [helpers.run(helpers.rows([0.5, 0.7])), helpers.run(timed, algorithm="fed_sgd")],
+    ):
+        lines = list(csv.DictReader(io.StringIO(tables.as_csv(table_of(*runs)))))
+        assert sorted(line["simulated_seconds_to_0.6_mean"] for line in lines) == ["", "75.0"]
+        cells = [row["simulated_seconds_to_0.6"].text for row in table_of(*runs).rows]
+        assert sorted(cells) == ["-", "75.0"]
+
+
 def test_epsilon_is_the_largest_that_was_spent_and_columns_of_nothing_are_left_out():
     assert "epsilon" not in table_of(helpers.run(helpers.rows([0.5]))).titles
     runs = [

@@ -15,6 +15,7 @@ from tff_experiments.aggregation import mean
 from tff_experiments.algorithms import fed_avg, ingredients, optimizers
 from tff_experiments.clients import availability, delays, participation
 from tff_experiments.datasets import federated_data
+from tff_experiments.reporting import runs
 from tff_experiments.runtime import local
 
 HPARAMS = training.Hparams(rounds=3, clients_per_round=4, batch_size=16, eval_every=1)
@@ -211,6 +212,11 @@ def test_a_loss_that_is_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
         run(tmp_path, build(linear), linear, data, hparams, local_context)
     assert checkpoints.rounds(tmp_path / "checkpoints") == [3, 4]
     assert rows_of(tmp_path)[-1]["round"] == 5
+    # A table of runs says so too, though no number of that round is missing.
+    assert None not in rows_of(tmp_path)[-1].values()
+    assert runs.Run(tmp_path, {}, {}, rows_of(tmp_path)).shortcoming.startswith(
+        "diverged in round 5"
+    )
 
 
 def test_clients_that_tff_drops_for_nan_are_counted(linear, ten_clients, local_context, tmp_path):

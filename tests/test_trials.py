@@ -35,6 +35,13 @@ def test_the_shortest_run_grows_by_a_step():
     assert trials.choose(tried, tried, TO_TARGET) is None
 
 
+def test_a_run_that_met_its_own_goal_has_ended_and_has_a_score():
+    ended = trial("0.1", [0.1, 0.6], plan=WHOLE)
+    ended.run.rows[-1]["train/goal_met"] = 1
+    assert trials.next_rounds(ended, [], WHOLE) == 0 and trials.status(ended, WHOLE) == ""
+    assert chosen([ended], WHOLE, last_evals=1).best == "rate=0.1"
+
+
 def test_without_a_target_a_run_is_given_all_its_rounds_once():
     assert trials.next_rounds(trial("0.1", plan=WHOLE), [], WHOLE) == 30
     assert trials.next_rounds(trial("0.1", [0.1] * 3, plan=WHOLE), [], WHOLE) == 0

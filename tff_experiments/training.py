@@ -93,6 +93,10 @@ class Hparams:
         goals.parse(self.stop_at)
 
 
+DIVERGED = "train/diverged"
+"""1 in the row of the round whose numbers stopped the run."""
+
+
 class DivergedError(RuntimeError):
     """Training gave a number that is not finite."""
 
@@ -205,7 +209,8 @@ def train(
                 # Nobody sees a private round that a resumed run would draw anew.
                 done = round_num, state
                 _checkpoint(folder, *done, states)
-            folder.record(row | {goals.MET: 1} if is_met else row, of_clients)
+            marks = {goals.MET: is_met, DIVERGED: bool(_not_finite(row))}
+            folder.record(row | {name: 1 for name, there in marks.items() if there}, of_clients)
             on_round(row)
             _check_finite(row, folder)
             done = round_num, state

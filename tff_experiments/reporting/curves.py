@@ -27,8 +27,8 @@ _LOSSES = {"loss", "error", "mse", "mae", "rmse", "perplexity"}
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether a metric is good when it is large, by its name."""
-    return metric.rsplit("/", 1)[-1] not in _LOSSES
+    """Whether a metric is good when it is large, by its name: a path, as test/clients/loss/mean."""
+    return _LOSSES.isdisjoint(metric.split("/"))
 
 
 def totals(run: runs_lib.Run) -> dict[str, np.ndarray]:

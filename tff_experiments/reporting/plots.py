@@ -53,7 +53,7 @@ def curves(of: drawn.Drawing, stem: pathlib.Path) -> list[pathlib.Path]:
         for panel, axis in zip(grid[-1], of.axes, strict=True):
             panel.set_xlabel(drawn.AXIS_TITLES[axis])
         # Each group once, whichever metric it has.
-        told = {line.get_label(): line for panel in grid[:, 0] for line in panel.get_lines()}
+        told = {line.get_label(): line for panel in grid.flat for line in panel.get_lines()}
         figure.legend(
             told.values(), told, loc="outside lower center", ncols=names, fontsize="small"
         )

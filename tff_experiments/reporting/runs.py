@@ -6,6 +6,7 @@ import functools
 import glob
 import json
 import pathlib
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ import numpy as np
 
 FLAGS, ABOUT, METRICS = "flags.txt", "run.json", "metrics.jsonl"
 CLIENTS = "clients.csv"
+# Marks of the last row: --stop_at was met; numbers became infinite or NaN.
+GOAL_MET, DIVERGED = "train/goal_met", "train/diverged"
 
 
 class BrokenRunError(ValueError):
@@ -63,12 +66,13 @@ class Run:
     @property
     def shortcoming(self) -> str:
         """Why there is less of it than its flags say; "" for a run that came to its end."""
-        # Only a round whose numbers are not finite, after which a run stops, has a null.
-        bad = [name for name, value in self.rows[-1].items() if value is None]
-        if bad:
-            return f"diverged in round {self.rounds} ({bad[0]} is not finite)"
+        # Numbers that are not finite are null; the mark is younger than some published runs.
+        last = self.rows[-1]
+        bad = [f"{name} is not finite" for name, value in last.items() if value is None]
+        if bad or last.get(DIVERGED):
+            return f"diverged in round {self.rounds} ({(bad or ['no update was finite'])[0]})"
         # It met its --stop_at.
-        if self.rows[-1].get("train/goal_met"):
+        if last.get(GOAL_MET):
             return ""
         wanted = int(self.flags.get("rounds", self.rounds))
         return f"unfinished, {self.rounds} of {wanted} rounds" if self.rounds < wanted else ""
@@ -109,7 +113,7 @@ def find(names: Sequence[str]) -> list[pathlib.Path]:
         Each once, in the order of the names and sorted within each.
 
     Raises:
-        ValueError: A name means nothing.
+        ValueError: A name means nothing. An empty folder is a run that was ended at its start.
     """
     found: dict[pathlib.Path, pathlib.Path] = {}
     for name in names:
@@ -126,6 +130,9 @@ def _below(path: pathlib.Path) -> Iterator[pathlib.Path]:
         return  # It belongs to the published file beside it.
     if path.is_file() or any((path / name).exists() for name in (FLAGS, ABOUT, METRICS)):
         yield path
+        return
+    if not any(file.is_file() and not file.name.startswith(".") for file in path.rglob("*")):
+        yield path  # A run that was ended before it had written a line.
         return
     for child in sorted(path.iterdir()):
         if child.suffix == ".jsonl" or (child.is_dir() and not child.name.startswith(".")):
@@ -145,10 +152,9 @@ def load(path: pathlib.Path) -> Run:
             about = _object((path / ABOUT).read_text(), ABOUT)
             lines = (path / FLAGS).read_text().splitlines()
             rest = (path / METRICS).read_text()
-        if "data" not in about:
-            raise BrokenRunError("it does not say its data")
         rows = _rows(rest)
-        return Run(path, parse_flags(lines), about, rows, _clients(path, rows))
+        _check_about(about)
+        return Run(path, _flags(lines), about, rows, _clients(path, rows))
     except FileNotFoundError as error:
         raise BrokenRunError(f"no {pathlib.Path(error.filename).name}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -158,6 +164,24 @@ def load(path: pathlib.Path) -> Run:
 def parse_flags(lines: Sequence[str]) -> dict[str, str]:
     """Lines "--name=value" -> {name: value}."""
     return dict(line.removeprefix("--").partition("=")[::2] for line in lines if line.strip())
+
+
+def _flags(lines: Any) -> dict[str, str]:
+    """The flags of a run; those that are read as numbers are numbers."""
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise BrokenRunError("its flags are not a list of --name=value")
+    flags = parse_flags(lines)
+    for name in ("seed", "rounds"):
+        if not re.fullmatch(r"-?\d+", flags.get(name, "0")):
+            raise BrokenRunError(f"--{name}={flags[name]} of its flags is no whole number")
+    return flags
+
+
+def _check_about(about: Mapping[str, Any]) -> None:
+    if not isinstance(about.get("data"), str):
+        raise BrokenRunError("it does not say its data")
+    if not isinstance(about.get("packages", {}), dict):
+        raise BrokenRunError("its packages are not a JSON object")
 
 
 def _object(text: str, where: str) -> dict[str, Any]:
@@ -184,6 +208,9 @@ def _rows(text: str) -> list[dict[str, Any]]:
             raise BrokenRunError(f"line {number} of the metrics has no round")
         if rows and row["round"] <= rows[-1]["round"]:
             raise BrokenRunError(f"round {row['round']} comes after {rows[-1]['round']}")
+        bad = [name for name, value in row.items() if not isinstance(value, float | int | None)]
+        if bad:
+            raise BrokenRunError(f"line {number} of the metrics: {bad[0]} is no number")
         rows.append(row)
     if not rows:
         raise BrokenRunError("no round was recorded")

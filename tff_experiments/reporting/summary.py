@@ -50,7 +50,8 @@ class Question:
         metric: What is compared, as metrics.jsonl names it.
         higher: Whether large is good.
         targets: Values of the metric to reach.
-        last: The second mean is over the evaluations in so many rounds at the end.
+        last: The second mean is over the evaluations in so many rounds at the end, of runs that
+            have so many.
     """
 
     metric: str
@@ -115,14 +116,18 @@ def _row(group: groups.Group, question: Question) -> dict[str, Cell]:
     row = {"group": text(group.name), "seeds": number(len(runs), "d")}
     row["rounds"] = number(min(run.rounds for run in runs), "d")
     row["final"] = _spread([final(run, name) for run in runs])
-    means = [mean_of_last(run, name, rounds=question.last) for run in runs]
+    long = min(run.rounds for run in runs) >= question.last
+    means = [mean_of_last(run, name, rounds=question.last) if long else np.nan for run in runs]
     row[f"last_{question.last}"] = _spread(means)
     for target in question.targets:
         spent = [curves.to_target(run, name, target, higher=question.higher) for run in runs]
         for axis in _TO_TARGET:
             known = any(np.isfinite(curves.totals(run)[axis]).any() for run in runs)
             values = [each[axis] for each in spent]
-            row[f"{axis}_to_{target:g}"] = _reached(values) if known else number(np.nan)
+            reached = _reached(values)
+            row[f"{axis}_to_{target:g}"] = (
+                reached if known else dataclasses.replace(reached, text=NOTHING)
+            )
     ends = {axis: np.mean([curves.totals(run)[axis][-1] for run in runs]) for axis in curves.AXES}
     row |= {axis: number(ends[axis], ",.0f") for axis in (curves.SIMULATED, curves.SECONDS)}
     for axis in (curves.UPLINK, curves.DOWNLINK):

@@ -72,7 +72,7 @@ def choose(
 
 
 def _mean_of_last(trial: trials.Trial, plan: trials.Plan, evaluations: int) -> float:
-    if trial.run is None or trial.rounds < plan.rounds or trials.is_diverged(trial):
+    if trial.run is None or not trials.has_ended(trial, plan) or trials.is_diverged(trial):
         return math.nan
     values = trial.run.series(plan.question.metric)
     values = values[np.isfinite(values)][-evaluations:]

@@ -103,7 +103,7 @@ def limit(trial: Trial, trials: Iterable[Trial], plan: Plan) -> float:
 
 def next_rounds(trial: Trial, trials: Sequence[Trial], plan: Plan) -> int:
     """The --rounds that a run is to be given now; 0 where it is over."""
-    if trial.failure or trial.rounds >= plan.rounds or is_diverged(trial):
+    if trial.failure or has_ended(trial, plan) or is_diverged(trial):
         return 0
     if math.isnan(plan.target):
         return plan.rounds
@@ -126,6 +126,13 @@ def choose(
     return None
 
 
+def has_ended(trial: Trial, plan: Plan) -> bool:
+    """Whether it had all its rounds, or met the goal of its own --stop_at."""
+    return trial.run is not None and (
+        trial.rounds >= plan.rounds or bool(trial.run.rows[-1].get(runs_lib.GOAL_MET))
+    )
+
+
 def is_diverged(trial: Trial) -> bool:
     """Whether its numbers became infinite or NaN."""
     return trial.run is not None and trial.run.shortcoming.startswith("diverged")
@@ -137,6 +144,6 @@ def status(trial: Trial, plan: Plan) -> str:
         return f"failed: {trial.failure}"
     if is_diverged(trial):
         return trial.run.shortcoming
-    if not math.isnan(trial.reached) or trial.rounds >= plan.rounds:
+    if not math.isnan(trial.reached) or has_ended(trial, plan):
         return ""
     return f"stopped after {trial.rounds} rounds"
