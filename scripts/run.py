@@ -241,11 +241,15 @@ def read_world() -> participation.World:
 
 def check_combination(protocol) -> None:
     """Raises ValueError where the chosen plug-ins do not go together."""
+    needs, module = ALGORITHMS[FLAGS.algorithm].NEEDS, AGGREGATORS[FLAGS.aggregator]
+    lossy = None
+    if hasattr(module, "lossy"):
+        lossy = module.lossy(hparams_flags.read_plugin(AGGREGATORS, FLAGS.aggregator))
     compatibility.check(
         algorithm=FLAGS.algorithm,
-        needs=ALGORITHMS[FLAGS.algorithm].NEEDS,
+        needs=needs,
         aggregator=FLAGS.aggregator,
-        aggregation=AGGREGATORS[FLAGS.aggregator],
+        aggregation=module,
         secure_sum=FLAGS.secure_sum,
         is_secure=protocol.is_secure,
         allow_plain_slots=FLAGS.allow_plain_slots,
@@ -256,8 +260,17 @@ def check_combination(protocol) -> None:
         eval_personalized=FLAGS.eval_personalized,
         has_canaries=FLAGS.canary_count > 0,
         clients_misbehave=read_world() != participation.World() or FLAGS.attack_kind != "none",
+        lossy=lossy or "",
+        steps=hparams_flags.read(optimizers.Hparams, prefix="server_") != optimizers.Hparams(),
     )
-    if ALGORITHMS[FLAGS.algorithm].NEEDS.personal and not FLAGS.eval_personalized:
+    if needs.exact_mean and lossy is None:
+        logging.warning(
+            "--aggregator=%s is no exact mean: what it loses of the clients' changes is missing in "
+            "the server's part of %s for good.",
+            FLAGS.aggregator,
+            FLAGS.algorithm,
+        )
+    if needs.personal and not FLAGS.eval_personalized:
         logging.warning(
             "%s is for clients' own models, and test/... is of one model: see --eval_personalized.",
             FLAGS.algorithm,

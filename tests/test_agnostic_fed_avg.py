@@ -63,11 +63,11 @@ def softmax(w):
     return e / e.sum()
 
 
-def oracle(gamma, window, domains=2):
+def oracle(gamma, window, domains=2, cohorts=COHORTS):
     w, lam = np.zeros(CLASSES), np.full(domains, 1 / domains)
-    counts = [np.ones(domains)] * window
+    counts = np.ones((window, domains))
     seen = []
-    for cohort in COHORTS:
+    for cohort in cohorts:
         scale = lam / np.mean(counts, axis=0)
         sums, number = np.zeros(domains), np.zeros(domains)
         total, weight_sum = np.zeros(CLASSES), 0.0
@@ -85,9 +85,12 @@ def oracle(gamma, window, domains=2):
             weight_sum += scale[d].sum()
         w = w - total / weight_sum
         losses = np.divide(sums, number, out=np.zeros(domains), where=number > 0)
-        lam = lam * np.exp(gamma * losses)
-        lam /= lam.sum()
-        counts = [*counts[1:], number]
+        there = number > 0
+        raised = lam[there] * np.exp(gamma * losses[there])
+        lam = lam.copy()
+        lam[there] = raised / raised.sum() * lam[there].sum()
+        newer = np.vstack([counts[1:], number])
+        counts = np.where(newer.sum(0) > 0, newer, counts)
         seen.append((w.copy(), lam.copy()))
     return seen
 
@@ -99,6 +102,17 @@ def test_three_rounds_are_those_of_the_equations(local_context):
     ):
         np.testing.assert_allclose(weights, w, atol=2e-6)  # float32 against float64.
         np.testing.assert_allclose(state.algorithm.weights, lam, atol=1e-6)
+
+
+def test_a_domain_that_no_client_has_for_some_rounds_is_not_forgotten(local_context):
+    cohorts = [*COHORTS, ("c",), ("c",), ("c",), ("a", "b")]  # Client c has no example of domain 0.
+    process = build(agnostic_fed_avg.Hparams(domains=2, gamma=0.7, window=2))
+    seen = run_logits(local_context, process, cohorts)
+    for (weights, _, state), (w, lam) in zip(seen, oracle(0.7, 2, cohorts=cohorts), strict=True):
+        np.testing.assert_allclose(weights, w, atol=4e-6)  # float32 over seven rounds.
+        np.testing.assert_allclose(state.algorithm.weights, lam, atol=1e-6)
+    lams = [float(state.algorithm.weights[0]) for _, _, state in seen]
+    assert lams[2] == lams[5] and (seen[5][2].algorithm.counts[:, 0] > 0).any()
 
 
 def test_with_one_domain_it_is_fed_avg(local_context):

@@ -104,6 +104,7 @@ def test_after_a_round_that_is_lost_clients_still_start_from_their_own_model(los
         state, metrics, _ = next_round(local_context, process, state, [("b", 0)], 2, **nan)
         assert metrics["finalizer"]["update_non_finite"] == 1
     np.testing.assert_array_equal(weights_of(process, state), first)
+    assert state.round_num == 2, "schedules go by rounds"
     kept = [[float(np.ravel(x[i])[0]) for x in tf.nest.flatten(state.algorithm)] for i in (0, 1)]
     np.testing.assert_array_equal(kept[0], np.float32(first))
     np.testing.assert_array_equal(kept[1], np.float32(FIRST))

@@ -98,8 +98,20 @@ def test_a_run_brings_the_points_nearer_to_their_centroids(tmp_path, local_conte
 def test_it_runs_under_secure_sums(local_context, ten_clients, data_of_clients):
     _, made = ingredients(ten_clients, secure_mean)
     process = k_means.build(k_means.Hparams(clusters=CLUSTERS), made)
+    plain = k_means.build(k_means.Hparams(clusters=CLUSTERS), ingredients(ten_clients)[1])
     seen = three_rounds(local_context, process, [data_of_clients] * 2)
-    assert np.isfinite(centroids(seen[-1][0])).all()
+    wanted = three_rounds(local_context, plain, [data_of_clients] * 2)
+    first = centroids(plain.get_model_weights(plain.initialize()))
+    # Clients' moves are clipped to a norm of 1 at first, so that centroids go a part of the way.
+    way, whole = centroids(seen[0][0]) - first, centroids(wanted[0][0]) - first
+    cosine = np.sum(way * whole) / np.linalg.norm(way) / np.linalg.norm(whole)
+    assert cosine > 0.9 and 0 < np.linalg.norm(way) < np.linalg.norm(whole)
+    hparams = secure_mean.Hparams(clipping=False, zeroing=False)
+    exact = dataclasses.replace(made, aggregator=secure_mean.build(hparams))
+    process = k_means.build(k_means.Hparams(clusters=CLUSTERS), exact)
+    seen = three_rounds(local_context, process, [data_of_clients] * 2)
+    # Sums in steps of 100 / 2^20.
+    np.testing.assert_allclose(centroids(seen[-1][0]), centroids(wanted[-1][0]), atol=1e-3)
 
 
 def test_no_clusters_are_refused():

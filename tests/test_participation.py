@@ -162,6 +162,19 @@ def test_who_drops_never_reports_and_the_server_waits_for_others(tmp_path):
     assert found.stragglers == 8 - 3 - len(dropped) and found.seconds == seconds[counted[-1]]
 
 
+def test_of_a_poisson_cohort_the_server_waits_for_those_that_will_not_report(tmp_path):
+    world = {
+        "selection": participation.Hparams(round_deadline_s=20),
+        "delay": by_client(tmp_path, [9, 2, 7, 4, 8, 3, 6, 5]),
+    }
+    (all_there, dropping) = (
+        of_world(6, how="poisson", **world, dropping=dropouts.Hparams(rate=rate)).round(2)
+        for rate in (0.0, 0.5)
+    )
+    assert sorted(all_there.clients) == sorted(dropping.clients) and any(dropping.drops)
+    assert 0 < all_there.seconds < 10 and dropping.seconds == 20
+
+
 def test_rounds_are_the_same_whichever_is_asked_for_first(tmp_path):
     world = {
         "delay": delays.Hparams(model="lognormal", median_s=3600),

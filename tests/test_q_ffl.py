@@ -2,19 +2,30 @@
 
 import numpy as np
 import pytest
-from algorithm_helpers import CLIENTS, COHORTS, FIRST, RATE, local_sgd, loss, make, run
+from algorithm_helpers import (
+    CLIENTS,
+    COHORTS,
+    FIRST,
+    RATE,
+    SGD,
+    client_batches,
+    local_sgd,
+    loss,
+    make,
+    run,
+)  # fmt: skip
 
 from tff_experiments.aggregation import mean, secure_mean
 from tff_experiments.algorithms import fed_avg, q_ffl
 
 
-def oracle(q):
-    weights, seen = FIRST, []
-    for cohort in COHORTS:
+def oracle(q, first=FIRST, cohorts=COHORTS, data=CLIENTS):
+    weights, seen = first, []
+    for cohort in cohorts:
         deltas, hs = [], []
         for name in cohort:
-            f = loss(weights, CLIENTS[name])
-            dw = (weights - local_sgd(weights, CLIENTS[name])) / RATE
+            f = loss(weights, data[name])
+            dw = (weights - local_sgd(weights, data[name])) / RATE
             deltas.append(f**q * dw)
             hs.append(q * f ** (q - 1) * np.sum(dw**2) + f**q / RATE)
         weights = weights - sum(deltas) / sum(hs)
@@ -42,10 +53,29 @@ def test_it_runs_under_secure_sums(local_context):
     np.testing.assert_allclose([w for w, _, _ in seen], oracle(1.0), atol=0.05)
 
 
+def test_small_losses_to_a_large_power_are_not_lost_on_the_grid_of_secure_sums(local_context):
+    """F^q is 1e-10 here, the weights' grid 2e-4. The first round's scale is that of ln(classes)."""
+    data = {name: client_batches(i, [4, 4], slope=0.8) for i, name in enumerate("abc")}
+    exact = secure_mean.Hparams(zeroing=False, clipping=False, bits=24)
+    made = make(aggregator=secure_mean, aggregator_hparams=exact)
+    cohorts = [*COHORTS, *COHORTS]
+    seen = [
+        w for w, _, _ in run(local_context, q_ffl.build(q_ffl.Hparams(q=5.0), made), cohorts, data)
+    ]
+    wanted = oracle(5.0, seen[0], cohorts[1:], data)
+    np.testing.assert_allclose(seen[1:], wanted, atol=2e-3)
+    assert np.abs(wanted[-1] - seen[0]).max() > 0.02
+
+
 def test_training_metrics_count_the_training_only(local_context):
     process = q_ffl.build(q_ffl.Hparams(), make(aggregator=mean))
     (_, metrics, _) = run(local_context, process, COHORTS[:1])[0]
     assert metrics["client_work"]["train"]["num_examples"] == 9
+
+
+def test_other_client_optimizers_are_refused():
+    with pytest.raises(ValueError, match="SGD without momentum"):
+        q_ffl.build(q_ffl.Hparams(), make(client_optimizer=SGD(RATE, momentum=0.9)))
 
 
 def test_a_negative_q_is_refused():

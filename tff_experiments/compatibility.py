@@ -22,6 +22,8 @@ def check(
     eval_personalized: bool = False,
     clients_misbehave: bool = False,
     has_canaries: bool = False,
+    lossy: str = "",
+    steps: bool = False,
 ) -> None:
     """Refuses combinations.
 
@@ -40,6 +42,9 @@ def check(
         eval_personalized: Whether clients' own models are evaluated.
         has_canaries: Whether some clients are canaries.
         clients_misbehave: Whether they are away or late, drop out or attack.
+        lossy: What makes an aggregator that loses something of what clients send lose nothing;
+            "" where there is nothing to be done.
+        steps: Whether flags of the server's optimizer were given.
 
     Raises:
         ValueError: The combination can't run as asked; says why, and what would.
@@ -94,6 +99,16 @@ def check(
         raise ValueError(
             f"--algorithm={algorithm} has all data in one place, where nobody is away or late, "
             f"drops out, attacks or is a canary; leave these flags out."
+        )
+    if needs.exact_mean and lossy:
+        raise ValueError(
+            f"--algorithm={algorithm} goes wrong for good where something of what clients send is "
+            f"lost, and --aggregator={aggregator} clips; use {lossy}, or --aggregator=mean."
+        )
+    if steps and not needs.server_step:
+        raise ValueError(
+            f"--algorithm={algorithm} has no server optimizer; leave --server_optimizer, "
+            f"--server_learning_rate, --server_momentum and --server_schedule out."
         )
     if needs.is_optimizer and server_optimizer != "sgd":
         raise ValueError(

@@ -47,6 +47,12 @@ class Hparams:
         estimates.check(self)
 
 
+def lossy(hparams: Hparams) -> str:
+    """What to do so that nothing of what clients send is lost; "" where nothing is."""
+    off = {"clipping": hparams.clipping, "zeroing": hparams.zeroing}
+    return " ".join(f"--clipped_mean_{name}=off" for name, how in off.items() if how != "off")
+
+
 def build(hparams: Hparams) -> tff.aggregators.WeightedAggregationFactory:
     """Makes the aggregator of model updates.
 

@@ -52,6 +52,12 @@ class Hparams:
             )
 
 
+def lossy(hparams: Hparams) -> str:
+    """What to do so that nothing of what clients send is lost; "" where nothing is."""
+    off = {"clipping": hparams.clipping, "zeroing": hparams.zeroing}
+    return " ".join(f"--secure_mean_{name}=false" for name, there in off.items() if there)
+
+
 def build(hparams: Hparams) -> tff.aggregators.WeightedAggregationFactory:
     """Makes the aggregator of model updates."""
     count = tff.aggregators.SecureSumFactory(1, 0)

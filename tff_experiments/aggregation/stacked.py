@@ -3,6 +3,9 @@
 Order statistics and distances between clients are no sums, so that memory grows with the cohort:
 clients times model, and about three times that while groups of clients are merged.
 
+Rows are put together by concatenation, since a process does not know how many clients a round has:
+an accumulator of a known size would have to be as large as the largest cohort.
+
 Left out of the matrix, and counted: a client whose weight is 0, which is how TFF marks an update
 that was not finite or had no examples, and an update that is not finite all the same, or whose
 weight is not: an attack.

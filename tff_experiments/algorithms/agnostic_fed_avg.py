@@ -10,12 +10,14 @@ FedAvg after Ro et al. 2021 (https://arxiv.org/abs/2104.02748):
     w_{t+1}   = mean of w_k, weighted by  b_k = sum_i a_d(i)      over the client's examples
     lambda_d <- lambda_d exp(gamma L_d(w_t)) / normalization      (exponentiated gradient)
 
-A domain is a range of labels: domain = label * domains // classes. With gamma = 0 and lambda_d in
-proportion to n_d it is FedAvg.
+A domain is a range of labels: domain = label * domains // classes. With one domain it is FedAvg.
 
-Deviations: n_d is the mean over the last `window` rounds, which is 1 for all before the first; a
-batch's loss is divided by its own weights, so that the client learning rate means what it does in
-FedAvg.
+Deviations: n_d is the mean over the last `window` rounds, which is 1 for all before the first, and
+stays what it was where all of these lack the domain; a domain without examples in a round keeps its
+lambda_d, and the others share what they had; a batch's loss is divided by its own weights, so that
+the client learning rate means what it does in FedAvg; the model's dropout is off where L_d is
+measured; b_k is multiplied by the round's clients, which changes no mean, so that it is near 1 on
+the grid of secure sums.
 """
 
 import dataclasses
@@ -26,7 +28,7 @@ import tensorflow as tf
 from tff_experiments.algorithms import composition, local_training, rules
 from tff_experiments.algorithms import ingredients as ingredients_lib
 
-NEEDS = ingredients_lib.Needs()
+NEEDS = ingredients_lib.Needs(own_weights=True)
 # No client's examples or summed loss in a domain is above it.
 _LARGEST = float(2**20)
 
@@ -76,6 +78,7 @@ def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composi
             loss_of=lambda batch, output: _weighted_loss(batch, output, scales),
         )
         weight = tf.reduce_sum(scales * tf.cast(counts, tf.float32))
+        weight *= float(ingredients.clients_per_round)
         totals = {
             "losses": rules.Total(losses, _LARGEST),
             "counts": rules.Total(counts, _LARGEST),
@@ -118,11 +121,15 @@ def _server_update(step, weights, state, means, totals, *, gamma):
     trainable = step(weights.trainable, means["delta"])
     counts = tf.cast(totals["counts"], tf.float32)
     losses = tf.math.divide_no_nan(totals["losses"], counts)
-    raised = state.weights * tf.exp(gamma * (losses - tf.reduce_max(losses)))
+    there = counts > 0
+    raised = tf.where(there, tf.exp(gamma * (losses - tf.reduce_max(losses))), 0.0) * state.weights
+    shared = tf.reduce_sum(tf.where(there, state.weights, 0.0))
+    raised *= tf.math.divide_no_nan(shared, tf.reduce_sum(raised))
     window = tf.concat([state.counts[1:], counts[tf.newaxis]], 0)
-    # A round without clients says nothing.
-    window = tf.where(tf.reduce_sum(counts) > 0, window, state.counts)
-    new = Domains(raised / tf.reduce_sum(raised), window)
+    # A round without clients says nothing; nor does a window without a domain, of that.
+    known = tf.reduce_any(there) & (tf.reduce_sum(window, 0) > 0)
+    window = tf.where(known, window, state.counts)
+    new = Domains(tf.where(there, raised, state.weights), window)
     metrics = {
         "worst_domain_loss": tf.reduce_max(losses),
         "largest_domain_weight": tf.reduce_max(new.weights),

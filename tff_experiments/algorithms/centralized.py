@@ -20,7 +20,7 @@ from tff_experiments.algorithms import composition, fed_avg, rules
 from tff_experiments.algorithms import ingredients as ingredients_lib
 
 NEEDS = ingredients_lib.Needs(
-    supports_secure_sum=False, supports_attacks=False, is_optimizer=True, cohort="pooled"
+    supports_secure_sum=False, supports_attacks=False, server_step=False, cohort="pooled"
 )
 
 

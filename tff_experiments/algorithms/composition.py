@@ -56,7 +56,11 @@ class Process(tff.templates.IterativeProcess):
     def passed(self, state: rules_lib.State) -> rules_lib.State:
         """The state after a round that was aborted."""
         algorithm = self._passed(state.global_model_weights, state.algorithm)
-        return state._replace(algorithm=tf.nest.map_structure(np.asarray, algorithm))
+        # Schedules go by rounds, whatever came of them.
+        return state._replace(
+            round_num=np.int32(state.round_num + 1),
+            algorithm=tf.nest.map_structure(np.asarray, algorithm),
+        )
 
 
 def build(ingredients: ingredients_lib.Ingredients, rules: rules_lib.Rules) -> Process:

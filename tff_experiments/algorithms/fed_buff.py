@@ -14,7 +14,9 @@ With no delays and `concurrency` = K it is FedAvg.
 Deviations: the mean may be weighted by examples, as FedAvg's; the paper's is
 `--fed_buff_weighting=uniform`. The sum is divided by the weights without s, as in the paper; its
 authors' FLSim divides s by its value at an average staleness, which is a factor of eta_g. The
-server keeps max_staleness + 1 models, and staler updates are not counted; the paper has no limit.
+server keeps max_staleness + 1 models, and staler updates are not counted; the paper has no limit. A
+client trains at the learning rate, and in the order of its examples, of the round in which its
+update arrives, not of that in which it left.
 
 The simulation broadcasts all these models; a client would download one, and as such it is counted.
 """

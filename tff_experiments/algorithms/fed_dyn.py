@@ -8,7 +8,8 @@ at its last model, the server h; both are 0 at first. m clients in all, P of the
     h    <- h - alpha / m sum over P of (w_k - w_t)
     w_{t+1} = mean over P of w_k - h / alpha
 
-The mean goes through the server optimizer (SGD with rate 1 is the paper's).
+The mean goes through the server optimizer (SGD with rate 1 is the paper's). h is the mean of the
+l_k only if the aggregator loses nothing of w_k - w_t: as for SCAFFOLD, those that clip are refused.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ import tensorflow as tf
 from tff_experiments.algorithms import composition, local_training, rules
 from tff_experiments.algorithms import ingredients as ingredients_lib
 
-NEEDS = ingredients_lib.Needs(client_state=True)
+NEEDS = ingredients_lib.Needs(client_state=True, exact_mean=True)
 _map = tf.nest.map_structure
 
 

@@ -114,6 +114,8 @@ class Needs:
         cohort: "sampled" clients of the same round; "pooled", their data as one client's; or
             "buffered", those whose updates arrived, each from the model of an earlier round.
         own_weights: Its mean is one with weights that it makes.
+        exact_mean: What it keeps at the server is right only if the aggregator loses nothing.
+        server_step: It takes the server optimizer's step.
         personal: What it gives are models of clients; what the plain evaluation says of its global
             one is in its module's docstring.
     """
@@ -124,4 +126,6 @@ class Needs:
     is_optimizer: bool = False
     cohort: str = "sampled"
     own_weights: bool = False
+    exact_mean: bool = False
+    server_step: bool = True
     personal: bool = False

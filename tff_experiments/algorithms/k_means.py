@@ -1,10 +1,13 @@
 """Federated k-means: mini-batch k-means whose batches are cohorts.
 
 Sculley 2010, "Web-scale k-means clustering", as `tff.learning.algorithms.build_fed_kmeans`. A
-client assigns its points to the nearest of the centroids c_j and sends, for each, their sum s_j and
-number m_j; the server, which has seen n_j points at c_j,
+client assigns its points to the nearest of the centroids c_j and sends, for each, their number m_j
+and how far their sum s_j is from m_j c_j; the server, which has seen n_j points at c_j,
 
-    c_j <- (n_j c_j + sum_k s_kj) / (n_j + sum_k m_kj),      n_j <- n_j + sum_k m_kj
+    c_j <- c_j + sum_k (s_kj - m_kj c_j) / (n_j + sum_k m_kj),      n_j <- n_j + sum_k m_kj
+
+which is (n_j c_j + sum_k s_kj) / (n_j + sum_k m_kj). So an aggregator that clips shortens a move,
+and does not pull centroids to the origin.
 
 The labels are not used. The task's model gives way to the centroids; its loss is the squared
 distance to the nearest one. The first centroids are Gaussian, from the run's seed, and count as one
@@ -18,7 +21,7 @@ import tensorflow as tf
 from tff_experiments.algorithms import composition, rules
 from tff_experiments.algorithms import ingredients as ingredients_lib
 
-NEEDS = ingredients_lib.Needs()
+NEEDS = ingredients_lib.Needs(server_step=False)
 _LARGEST = float(2**20)  # No client has more points.
 
 
@@ -107,16 +110,16 @@ def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composi
             "counts": rules.Total(counts, _LARGEST),
             "clients": rules.Total(tf.constant(1), 1),
         }
-        return rules.ClientResult({"sums": rules.Part([sums], tf.constant(1.0))}, totals)
+        at_centroids = tf.cast(counts, tf.float32)[:, tf.newaxis] * received.weights.trainable[0]
+        moves = rules.Part([sums - at_centroids], tf.constant(1.0))
+        return rules.ClientResult({"moves": moves}, totals)
 
     def server_update(step, weights, state, means, totals):
         del step  # A mean needs no optimizer.
         new_points = tf.cast(totals["counts"], tf.float32)
-        sums = means["sums"][0] * tf.cast(totals["clients"], tf.float32)
+        moves = means["moves"][0] * tf.cast(totals["clients"], tf.float32)
         total = state + new_points
-        moved = (state[:, tf.newaxis] * weights.trainable[0] + sums) / tf.maximum(total, 1.0)[
-            :, tf.newaxis
-        ]
+        moved = weights.trainable[0] + moves / tf.maximum(total, 1.0)[:, tf.newaxis]
         centroids = tf.where(new_points[:, tf.newaxis] > 0, moved, weights.trainable[0])
         metrics = {"empty_clusters": tf.reduce_sum(tf.cast(tf.equal(new_points, 0), tf.int32))}
         return weights._replace(trainable=[centroids]), total, metrics

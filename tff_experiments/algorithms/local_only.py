@@ -16,7 +16,9 @@ import dataclasses
 from tff_experiments.algorithms import composition, personal_models, rules
 from tff_experiments.algorithms import ingredients as ingredients_lib
 
-NEEDS = ingredients_lib.Needs(client_state=True, supports_attacks=False, personal=True)
+NEEDS = ingredients_lib.Needs(
+    client_state=True, supports_attacks=False, server_step=False, personal=True
+)
 
 
 @dataclasses.dataclass(frozen=True)

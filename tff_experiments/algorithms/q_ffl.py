@@ -9,8 +9,9 @@ w_t, and w_k what its training gave:
     h_k     = q F_k^(q-1) ||dw_k||^2 + L F_k^q
     w_{t+1} = w_t - sum_k Delta_k / sum_k h_k
 
-As a weighted mean, which any aggregator takes, a client sends Delta_k / h_k of weight h_k / L. With
-q = 0 it is FedAvg with uniform weights.
+As a weighted mean, a client sends Delta_k / h_k of weight h_k / (L F^q), where F, the last round's
+mean of F_k, keeps weights near 1 for the grid of secure sums; it is ln(classes) at first. With
+q = 0 it is FedAvg with uniform weights. An aggregator that ignores weights is not fair so.
 
 Deviations: the mean goes through the server optimizer (SGD with rate 1 is the paper's); clients are
 sampled as the run says (the paper draws them in proportion to their examples); the model's dropout
@@ -18,17 +19,16 @@ is off where F_k is measured.
 """
 
 import dataclasses
+import math
 
 import tensorflow as tf
 
 from tff_experiments.algorithms import composition, local_training, rules
 from tff_experiments.algorithms import ingredients as ingredients_lib
 
-NEEDS = ingredients_lib.Needs(
-    own_weights=True,
-)
-# A loss of 0 has no power below 0.
-_LEAST_LOSS = 1e-10
+NEEDS = ingredients_lib.Needs(own_weights=True)
+# A loss of 0 has no power below 0; one above the largest counts as it in F.
+_LEAST_LOSS, _LARGEST_LOSS = 1e-10, 1024.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Hparams:
 
 
 def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composition.Process:
-    """Makes the process; raises ValueError for a client optimizer without a learning rate."""
+    """Makes the process; raises ValueError unless clients train by plain SGD, for L is of it."""
+    ingredients_lib.check_plain_sgd("q_ffl", ingredients)
     q = hparams.q
 
     def client_update(model, received, client):
@@ -58,8 +59,29 @@ def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composi
         )
         lipschitz = 1 / received.hparams["learning_rate"]
         squares = tf.add_n([tf.reduce_sum(x**2) for x in tf.nest.flatten(trained.delta)])
-        weight = loss**q + q * loss ** (q - 1) * lipschitz * squares  # h_k / L
-        value = tf.nest.map_structure(lambda x: x * (loss**q / weight), trained.delta)
-        return rules.ClientResult({"delta": rules.Part(value, weight)})
+        usual = received.server
+        ratio = loss / usual
+        weight = ratio**q + q * ratio ** (q - 1) / usual * lipschitz * squares  # h_k / (L F^q)
+        value = tf.nest.map_structure(lambda x: x * (ratio**q / weight), trained.delta)
+        totals = {
+            "losses": rules.Total(loss, _LARGEST_LOSS),
+            "clients": rules.Total(tf.constant(1), 1),
+        }
+        return rules.ClientResult({"delta": rules.Part(value, weight)}, totals)
 
-    return composition.build(ingredients, rules.Rules(client_update=client_update))
+    def server_update(step, weights, usual, means, totals):
+        new, _ = rules.apply_delta(step, weights, (), means, totals)
+        mean = totals["losses"] / tf.cast(totals["clients"], tf.float32)
+        some = totals["clients"] > 0
+        return new, tf.where(some, tf.maximum(mean, _LEAST_LOSS), usual)
+
+    first = math.log(max(ingredients.num_classes, 2))
+    return composition.build(
+        ingredients,
+        rules.Rules(
+            client_update=client_update,
+            server_update=server_update,
+            server_state=lambda weights: tf.constant(first, tf.float32),
+            broadcast=lambda weights, usual: usual,
+        ),
+    )

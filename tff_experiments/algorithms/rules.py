@@ -53,7 +53,7 @@ class State(NamedTuple):
     """State of a process."""
 
     global_model_weights: Weights
-    round_num: Any  # Rounds that were completed, int32 [].
+    round_num: Any  # Rounds that are over, int32 [].
     algorithm: Any  # What the algorithm adds.
     aggregator: Any  # {part: state}
     finalizer: Any  # Of the server optimizer.

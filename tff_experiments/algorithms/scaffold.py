@@ -12,6 +12,11 @@ controls c_i, all 0 at first; K local steps of rate eta_l:
 eta_g is the server's learning rate. The client's control stays with it; its change is summed, so
 that it may be summed securely. |S| are the clients that were in the sum, N all of the data set's.
 
+c is the mean of the c_i only if the aggregator loses nothing of their changes: what is clipped or
+left out is missing in c for good, and x ends beside the optimum. So aggregators that clip are
+refused, `secure_mean` unless its clipping and zeroing are off (its `clipped_clients` counts what is
+above its bound on coordinates all the same); others that are no mean are warned of.
+
 Deviations: a client without examples changes no control.
 """
 
@@ -23,7 +28,7 @@ import tensorflow as tf
 from tff_experiments.algorithms import composition, local_training, rules
 from tff_experiments.algorithms import ingredients as ingredients_lib
 
-NEEDS = ingredients_lib.Needs(client_state=True)
+NEEDS = ingredients_lib.Needs(client_state=True, exact_mean=True)
 _map = tf.nest.map_structure
 
 

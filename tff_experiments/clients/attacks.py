@@ -3,7 +3,10 @@
 label_flip   trains on labels y -> classes - 1 - y
 sign_flip    sends its update times -scale
 scale        sends its update times scale, trained on flipped labels: model replacement, after
-             Bagdasaryan et al. 2020, "How to backdoor federated learning" (arXiv 1807.00459)
+             Bagdasaryan et al. 2020, "How to backdoor federated learning" (arXiv 1807.00459), who
+             replace the model at scale = clients / server's rate. There the attacker trains on its
+             own task beside the common one; here all of its labels are flipped, so that the test
+             accuracy tells its success. At --attack_scale=1 it is label_flip.
 nan          sends NaN for each number
 
 Who attacks is fixed for a run: each client with probability `fraction`, from (seed, client). What

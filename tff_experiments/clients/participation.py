@@ -199,8 +199,8 @@ class Participation:
         reports = [stages.first_missing(stage) > stages.UPLOAD for stage in drops]
         deadline = self._world.selection.round_deadline_s or math.inf
         first = sorted(np.flatnonzero(reports), key=lambda i: (times[i], i))
-        # Poisson cohorts have no number that would be enough.
-        enough = len(first) if self._how == "poisson" else self._n
+        # Poisson cohorts have no number that would be enough: all that were asked are waited for.
+        enough = len(drops) if self._how == "poisson" else self._n
         counted = {int(i) for i in first[:enough] if times[i] <= deadline}
         closes = max((float(times[i]) for i in counted), default=0.0)
         if len(counted) < min(enough, len(drops)) and deadline < math.inf:
