@@ -26,8 +26,10 @@ NOT_KEPT = ("--data_dir=",)
 
 
 def keep(run: pathlib.Path, target: pathlib.Path) -> list[dict[str, float]]:
-    """Writes a run's evaluated rounds to `target` and returns them."""
-    rows = [row for row in curves.with_totals(runs.load(run)) if "test/loss" in row]
+    """Writes a run's evaluated rounds, and its last one, to `target` and returns them."""
+    every = curves.with_totals(runs.load(run))
+    # The last one says how it ended.
+    rows = [row for row in every if "test/loss" in row or row is every[-1]]
     about = json.loads((run / "run.json").read_text())
     lines = (run / "flags.txt").read_text().splitlines()
     about["flags"] = [line for line in lines if not line.startswith(NOT_KEPT)]
@@ -59,7 +61,12 @@ def main(argv: list[str]) -> None:
     wanted = [int(text) for text in FLAGS.rounds] or [kept[0][-1]["round"]]
     for name in FLAGS.metrics:
         for round_num in wanted:
-            values = [row[name] for rows in kept for row in rows if row["round"] == round_num]
+            values = [
+                row[name]
+                for rows in kept
+                for row in rows
+                if row["round"] == round_num and name in row
+            ]
             spread = f"{np.std(values, ddof=1):.4f}" if len(values) > 1 else "-"
             each = ", ".join(f"{value:.4f}" for value in values)
             print(f"{name} after {round_num}: mean {np.mean(values):.4f}, std {spread} ({each})")

@@ -122,7 +122,7 @@ def make_command(base: list[str], num_jobs: int):
 def sweep(base: list[str]) -> int:
     """Searches, then says what is the best; returns the exit code."""
     for name in ("seed", "output_dir"):
-        if any(arg.startswith(f"--{name}=") for arg in base):
+        if any(arg.startswith("-") and arg.lstrip("-").partition("=")[0] == name for arg in base):
             raise ValueError(
                 f"--{name} after '--': the search gives each run this flag itself; use --seeds and "
                 f"--output_dir before '--'."

@@ -118,6 +118,17 @@ def test_rounds_beyond_the_papers_do_not_count(tmp_path):
     longer = [0.8] * 150 + [0.9] * 50
     write(tmp_path / of(name).folder / "seed_0", name, longer, data=EMNIST, every=10)
     assert find(name, tmp_path)[0].value == pytest.approx(80.0)
+    # What became of it beyond them does not count either.
+    flags = tmp_path / of(name).folder / "seed_0" / "flags.txt"
+    flags.write_text(flags.read_text().replace("--rounds=2000", "--rounds=3000"))
+    assert find(name, tmp_path)[0].value == pytest.approx(80.0)
+
+
+def test_a_run_that_was_evaluated_beyond_the_papers_rounds_only_has_no_number(tmp_path):
+    name = "reddi2021/recognition/fed_avg"
+    write(tmp_path / of(name).folder / "seed_0", name, [0.9], data=EMNIST, every=3000)
+    found, _ = find(name, tmp_path)
+    assert math.isnan(found.value) and found.note == "no evaluation up to the paper's rounds"
 
 
 @pytest.mark.parametrize(

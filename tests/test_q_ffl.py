@@ -67,6 +67,19 @@ def test_small_losses_to_a_large_power_are_not_lost_on_the_grid_of_secure_sums(l
     assert np.abs(wanted[-1] - seen[0]).max() > 0.02
 
 
+def test_one_client_of_a_far_larger_loss_is_the_one_that_counts(local_context):
+    """Its weight would be infinite, F^15 over that of a mean loss near 0."""
+    data = {name: client_batches(i, [4, 4], slope=0.8) for i, name in enumerate("ab")}
+    data["far"] = client_batches(2, [4, 4], slope=4.0)
+    process = q_ffl.build(q_ffl.Hparams(q=15.0), make())
+    *_, (before, *_), (after, metrics, _) = run(
+        local_context, process, [("a", "b"), ("a", "b"), ("a", "far")], data
+    )
+    assert metrics["client_work"]["train"]["num_examples"] == 16
+    (alone,) = oracle(15.0, before, [("far",)], data)
+    np.testing.assert_allclose(after, alone, atol=1e-4)
+
+
 def test_training_metrics_count_the_training_only(local_context):
     process = q_ffl.build(q_ffl.Hparams(), make(aggregator=mean))
     (_, metrics, _) = run(local_context, process, COHORTS[:1])[0]

@@ -101,6 +101,13 @@ def test_a_folder_of_a_run_that_was_ended_at_its_start_is_skipped(tmp_path):
         assert [(left.path.name, left.reason) for left in skipped] == [("bad", "no run.json")]
 
 
+def test_links_to_runs_are_followed(tmp_path):
+    run = helpers.write(tmp_path / "run", helpers.rows(CURVE))
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a").symlink_to(run)
+    assert [path.name for path in runs.find([str(tmp_path / "links")])] == ["a"]
+
+
 def test_a_run_that_was_cut_off_is_skipped_unless_it_is_asked_for(tmp_path):
     path = helpers.write(tmp_path / "run", helpers.rows(CURVE)) / "metrics.jsonl"
     path.write_text(path.read_text()[:-20])

@@ -65,6 +65,8 @@ def test_groups_with_and_without_a_clock_are_one_table():
     ):
         lines = list(csv.DictReader(io.StringIO(tables.as_csv(table_of(*runs)))))
         assert sorted(line["simulated_seconds_to_0.6_mean"] for line in lines) == ["", "75.0"]
+        reached = {line["simulated_seconds_to_0.6_reached"] for line in lines}
+        assert reached == {"", "1"}
         cells = [row["simulated_seconds_to_0.6"].text for row in table_of(*runs).rows]
         assert sorted(cells) == ["-", "75.0"]
 

@@ -131,6 +131,7 @@ def test_a_setting_that_fails_or_diverges_is_told_and_the_others_go_on(tmp_path)
         (["--sweep=client_learning_rate"], "--sweep must be name=value,value"),
         (["--sweep=seed=1,2"], "--sweep=seed: the search gives each run this flag itself"),
         (["--sweep=rounds=3,5"], "--sweep=rounds: the search gives each run this flag itself"),
+        (["--", "--seed", "5"], "--seed after '--'"),
         (["--", "--seed=5"], "--seed after '--': the search gives each run this flag itself"),
         (["--rounds=0"], "say how long runs are"),
         (["stray"], "unexpected argument 'stray'; a run's flags come after '--'."),

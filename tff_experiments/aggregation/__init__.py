@@ -7,8 +7,8 @@ Each has `Hparams`, `build(hparams)`, a TFF factory, and says as data:
     STACKED                 whether the server needs each client's update by itself: memory grows
                             with the cohort
 
-One that is a mean has `lossy(hparams)`: the flags with which it loses nothing of what clients send,
-"" where it loses nothing as it is.
+One that is a mean has `lossy(hparams)`: the flags with which it neither clips nor zeroes what
+clients send, "" where it does not as it is.
 
 Those of differential privacy have `privacy(hparams)`, what `privacy.plan` has to know, and
 `build(hparams, mechanism, plan)`.

@@ -9,7 +9,8 @@ at its last model, the server h; both are 0 at first. m clients in all, P of the
     w_{t+1} = mean over P of w_k - h / alpha
 
 The mean goes through the server optimizer (SGD with rate 1 is the paper's). h is the mean of the
-l_k only if the aggregator loses nothing of w_k - w_t: as for SCAFFOLD, those that clip are refused.
+l_k only if the aggregator loses nothing of w_k - w_t: as for SCAFFOLD, those that clip are refused,
+and what is above `secure_mean`'s bound on coordinates is lost.
 """
 
 import dataclasses

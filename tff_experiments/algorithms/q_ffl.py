@@ -15,7 +15,7 @@ q = 0 it is FedAvg with uniform weights. An aggregator that ignores weights is n
 
 Deviations: the mean goes through the server optimizer (SGD with rate 1 is the paper's); clients are
 sampled as the run says (the paper draws them in proportion to their examples); the model's dropout
-is off where F_k is measured.
+is off where F_k is measured; a weight is at most 2^20 - 1, as far as secure sums of it reach.
 """
 
 import dataclasses
@@ -29,6 +29,7 @@ from tff_experiments.algorithms import ingredients as ingredients_lib
 NEEDS = ingredients_lib.Needs(own_weights=True)
 # A loss of 0 has no power below 0; one above the largest counts as it in F.
 _LEAST_LOSS, _LARGEST_LOSS = 1e-10, 1024.0
+_LARGEST_WEIGHT = 2.0**20 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +60,9 @@ def build(hparams: Hparams, ingredients: ingredients_lib.Ingredients) -> composi
         )
         lipschitz = 1 / received.hparams["learning_rate"]
         squares = tf.add_n([tf.reduce_sum(x**2) for x in tf.nest.flatten(trained.delta)])
-        usual = received.server
-        ratio = loss / usual
-        weight = ratio**q + q * ratio ** (q - 1) / usual * lipschitz * squares  # h_k / (L F^q)
-        value = tf.nest.map_structure(lambda x: x * (ratio**q / weight), trained.delta)
+        share = 1 + q * lipschitz * squares / loss  # h_k / (L F_k^q)
+        weight = tf.minimum((loss / received.server) ** q * share, _LARGEST_WEIGHT)
+        value = tf.nest.map_structure(lambda x: x / share, trained.delta)
         totals = {
             "losses": rules.Total(loss, _LARGEST_LOSS),
             "clients": rules.Total(tf.constant(1), 1),

@@ -70,7 +70,7 @@ class Run:
         last = self.rows[-1]
         bad = [f"{name} is not finite" for name, value in last.items() if value is None]
         if bad or last.get(DIVERGED):
-            return f"diverged in round {self.rounds} ({(bad or ['no update was finite'])[0]})"
+            return f"diverged in round {self.rounds} ({(bad or ['an update is not finite'])[0]})"
         # It met its --stop_at.
         if last.get(GOAL_MET):
             return ""
@@ -131,12 +131,18 @@ def _below(path: pathlib.Path) -> Iterator[pathlib.Path]:
     if path.is_file() or any((path / name).exists() for name in (FLAGS, ABOUT, METRICS)):
         yield path
         return
-    if not any(file.is_file() and not file.name.startswith(".") for file in path.rglob("*")):
+    if _is_empty(path):
         yield path  # A run that was ended before it had written a line.
         return
     for child in sorted(path.iterdir()):
         if child.suffix == ".jsonl" or (child.is_dir() and not child.name.startswith(".")):
             yield from _below(child)
+
+
+def _is_empty(path: pathlib.Path) -> bool:
+    """Whether a folder holds no file, but for hidden ones."""
+    children = [child for child in path.iterdir() if not child.name.startswith(".")]
+    return all(child.is_dir() and _is_empty(child) for child in children)
 
 
 def load(path: pathlib.Path) -> Run:
@@ -186,7 +192,8 @@ def _check_about(about: Mapping[str, Any]) -> None:
 
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        # NaN is no JSON, but what some write; it counts as null.
+        value = json.loads(text, parse_constant=lambda name: None)
     except json.JSONDecodeError as error:
         raise BrokenRunError(f"{where} is not JSON") from error
     if not isinstance(value, dict):

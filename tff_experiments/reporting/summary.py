@@ -125,9 +125,8 @@ def _row(group: groups.Group, question: Question) -> dict[str, Cell]:
             known = any(np.isfinite(curves.totals(run)[axis]).any() for run in runs)
             values = [each[axis] for each in spent]
             reached = _reached(values)
-            row[f"{axis}_to_{target:g}"] = (
-                reached if known else dataclasses.replace(reached, text=NOTHING)
-            )
+            unknown = Cell(NOTHING, np.nan, dict.fromkeys(reached.numbers, np.nan))
+            row[f"{axis}_to_{target:g}"] = reached if known else unknown
     ends = {axis: np.mean([curves.totals(run)[axis][-1] for run in runs]) for axis in curves.AXES}
     row |= {axis: number(ends[axis], ",.0f") for axis in (curves.SIMULATED, curves.SECONDS)}
     for axis in (curves.UPLINK, curves.DOWNLINK):

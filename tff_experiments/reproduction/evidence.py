@@ -127,12 +127,14 @@ def _told(rate: str, tried: Sequence[trials.Trial], plan: trials.Plan) -> str:
 def _fixed(entry: Entry, of, plan: trials.Plan) -> tuple[list[float], str, str]:
     """The metric of the runs that came to their end."""
     rule = entry.table.rule
-    whole = [run for run in of if run.rounds >= plan.rounds and not run.shortcoming]
-    # A run may have gone on longer than the paper's.
-    cut = [
-        dataclasses.replace(run, rows=[row for row in run.rows if row["round"] <= plan.rounds])
-        for run in whole
+    # A run may have gone on longer than the paper's, whatever came of it there.
+    whole = [
+        run
+        for run in of
+        if run.rounds > plan.rounds or (run.rounds == plan.rounds and not run.shortcoming)
     ]
+    rows = [[row for row in run.rows if row["round"] <= plan.rounds] for run in whole]
+    cut = [dataclasses.replace(run, rows=of) for run, of in zip(whole, rows, strict=True) if of]
     values = [
         summary.mean_of_last(run, rule.metric, rounds=rule.last)
         if rule.kind == "mean_of_last"
@@ -144,4 +146,5 @@ def _fixed(entry: Entry, of, plan: trials.Plan) -> tuple[list[float], str, str]:
         for run in of
         if run not in whole
     ]
+    short += ["no evaluation up to the paper's rounds"] * (len(cut) < len(whole))
     return [rule.scale * value for value in values], "", "; ".join(short)
