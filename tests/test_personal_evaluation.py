@@ -19,6 +19,7 @@ HPARAMS = training.Hparams(
     rounds=3, clients_per_round=3, eval_every=1, eval_clients=True, eval_personalized=True
 )
 OWN = {
+    "fed_buff": {"concurrency": 5},
     "fed_recon": {"local_layers": "dense/bias"},
     "hypcluster": {"init_noise": 0.1},
     "agnostic_fed_avg": {"domains": 5},

@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import REPO
 from test_evidence import CELL, write
 from test_published import of
 from test_sweep import is_alive, rounds_of, runs_of, wait_until
+
+from tff_experiments import datasets
 
 REPRODUCE = [sys.executable, str(REPO / "scripts" / "reproduce.py")]
 FAKE = f"--script={REPO / 'tests' / 'fake_run.py'}"
@@ -165,10 +168,14 @@ def test_bad_input_is_one_clear_line(args, message):
 
 @pytest.mark.slow
 def test_a_row_is_run_with_the_real_script(tmp_path):
+    glyphs = datasets.load("synthetic_emnist", datasets.synthetic_emnist.Hparams())
+    (tmp_path / "glyphs").mkdir()
+    for name, split in (("train", glyphs.train), ("test", glyphs.test)):
+        np.savez(tmp_path / "glyphs" / f"{name}.npz", **split.all())
     code, out, err = reproduce(
         "karimireddy2020/table3/fed_avg_e5_s100", "--stand_in", f"--output_dir={tmp_path}",
-        f"--results={tmp_path}/none", seconds=1800,
+        f"--results={tmp_path}/none", f"--data_dir={tmp_path}/glyphs", seconds=1800,
     )  # fmt: skip
     assert code == 0, err
-    assert "data: synthetic_emnist, 100 clients (similarity)" in out
+    assert "data: npz glyphs, 100 clients (similarity)" in out
     assert os.listdir(tmp_path / "karimireddy2020")
