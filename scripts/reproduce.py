@@ -124,8 +124,12 @@ def has_number(found: evidence.Evidence | None) -> bool:
 def is_missing(found: verdicts.Found) -> bool:
     """Whether a row has no number, or has it from a search that may not be at its end."""
     used = [each for each in (found.evidence, found.beside) if each]
-    kept = all(FLAGS.results and each.where.is_relative_to(FLAGS.results) for each in used)
-    return math.isnan(found.value) or not kept
+    return math.isnan(found.value) or not all(map(is_kept, used))
+
+
+def is_kept(found: evidence.Evidence | None) -> bool:
+    """Whether runs of --results gave a number."""
+    return has_number(found) and bool(FLAGS.results) and found.where.is_relative_to(FLAGS.results)
 
 
 def search(entry: published.Entry) -> evidence.Evidence | None:
@@ -205,7 +209,7 @@ def reproduce(name: str) -> int:
     """Makes the tables that a name means; returns the exit code."""
     asked = published.select(reproduction.PAPERS, name)
     found = [[find(entry, may_run=False) for entry in entries] for entries in asked]
-    missing = with_others([each.entry for of in found for each in of if is_missing(each)])
+    missing = with_others([each for of in found for each in of if is_missing(each)])
     if FLAGS.dry_run:
         for entry in missing:
             words = "# is measured" if entry.row.compute else command_line(entry)
@@ -231,15 +235,16 @@ def reproduce(name: str) -> int:
     return int(FLAGS.run and any(math.isnan(each.value) for of in found for each in of))
 
 
-def with_others(missing: list[published.Entry]) -> list[published.Entry]:
-    """The rows and those that they are relative to and that have no number, each once."""
-    found = {}
-    for entry in missing:
-        other = entry.row.relative_to and entry.beside(entry.row.relative_to)
-        if other and not has_number(look(other, FLAGS.results)):
-            found.setdefault(other.name, other)
-        found[entry.name] = entry
-    return list(found.values())
+def with_others(missing: list[verdicts.Found]) -> list[published.Entry]:
+    """The rows, after those that they are relative to and that are not kept, each once."""
+    rows = {}
+    for each in missing:
+        entry = each.entry
+        if entry.row.relative_to and not is_kept(each.beside):
+            other = entry.beside(entry.row.relative_to)
+            rows.setdefault(other.name, other)
+        rows[entry.name] = entry
+    return list(rows.values())
 
 
 def command_line(entry: published.Entry) -> str:

@@ -119,10 +119,15 @@ def make_command(base: list[str], num_jobs: int):
     return command
 
 
+def gives(arg: str, name: str) -> bool:
+    """Whether an argument is a flag of this name, with its value or before it."""
+    return arg.startswith("-") and arg.lstrip("-").partition("=")[0] == name
+
+
 def sweep(base: list[str]) -> int:
     """Searches, then says what is the best; returns the exit code."""
     for name in ("seed", "output_dir"):
-        if any(arg.startswith("-") and arg.lstrip("-").partition("=")[0] == name for arg in base):
+        if any(gives(arg, name) for arg in base):
             raise ValueError(
                 f"--{name} after '--': the search gives each run this flag itself; use --seeds and "
                 f"--output_dir before '--'."
@@ -136,9 +141,7 @@ def sweep(base: list[str]) -> int:
             raise ValueError(f"--sweep={axis.name}: the search gives each run this flag itself.")
     drawn = FLAGS.samples and space.sample(axes, FLAGS.samples, seed=FLAGS.sample_seed)
     folder = pathlib.Path(FLAGS.output_dir)
-    search.claim(
-        folder, [arg for arg in base if not arg.startswith(tuple(f"--{n}=" for n in OURS))]
-    )
+    search.claim(folder, [arg for arg in base if not any(gives(arg, name) for name in OURS)])
     tried = search.prepare(folder, drawn or space.grid(axes), seeds=FLAGS.seeds, plan=plan)
     num_jobs = FLAGS.jobs or min(4, os.cpu_count() or 1)
     display = Display(tried, plan)

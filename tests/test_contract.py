@@ -42,11 +42,6 @@ OWN = {
     "fed_recon": ["--fed_recon_local_layers=dense/bias"],
     "hypcluster": ["--hypcluster_init_noise=0.1"],
 }
-# What makes an aggregator lose nothing, for algorithms that need it to.
-EXACT = {
-    "secure_mean": ["--secure_mean_clipping=false", "--secure_mean_zeroing=false"],
-    "clipped_mean": ["--clipped_mean_clipping=off", "--clipped_mean_zeroing=off"],
-}
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +67,9 @@ def parse(*args):
 def build(run_script, algorithm, aggregator):
     """(process, task, data, hparams), as run.py makes them."""
     args = [f"--algorithm={algorithm}", f"--aggregator={aggregator}", *OWN.get(algorithm, [])]
-    if algorithms.BY_NAME[algorithm].NEEDS.exact_mean:
-        args += EXACT.get(aggregator, [])
+    module = aggregation.BY_NAME[aggregator]
+    if algorithms.BY_NAME[algorithm].NEEDS.exact_mean and hasattr(module, "lossy"):
+        args += module.lossy(module.Hparams()).split()
     if aggregator in PRIVATE:
         has_weights = hasattr(algorithms.BY_NAME[algorithm].Hparams(), "weighting")
         args += [f"--{algorithm}_weighting=uniform"] if has_weights else []

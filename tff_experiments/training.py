@@ -205,14 +205,15 @@ def train(
                 auditor,
             )
             is_met = _is_met(goal, row)
-            if meter is not None and not _not_finite(row):
+            bad = _not_finite(row)
+            if meter is not None and not bad:
                 # Nobody sees a private round that a resumed run would draw anew.
                 done = round_num, state
                 _checkpoint(folder, *done, states)
-            marks = {goals.MET: is_met, DIVERGED: bool(_not_finite(row))}
+            marks = {goals.MET: is_met, DIVERGED: bool(bad)}
             folder.record(row | {name: 1 for name, there in marks.items() if there}, of_clients)
             on_round(row)
-            _check_finite(row, folder)
+            _check_finite(bad, round_num, folder)
             done = round_num, state
             due = is_met or _due(round_num, hparams.checkpoint_every, hparams.rounds)
             if meter is None and due:
@@ -374,12 +375,11 @@ def _not_finite(row: dict[str, float]) -> list[str]:
     return bad
 
 
-def _check_finite(row: dict[str, float], folder: records.RunFolder) -> None:
-    bad = _not_finite(row)
+def _check_finite(bad: list[str], round_num: int, folder: records.RunFolder) -> None:
     if bad:
         kept = checkpoints.rounds(folder.checkpoints)
         raise DivergedError(
-            f"round {row['round']}: {' and '.join(bad)} became infinite or NaN; a lower "
+            f"round {round_num}: {' and '.join(bad)} became infinite or NaN; a lower "
             f"learning rate is the usual cure. "
             f"The last good checkpoint is {f'of round {kept[-1]}' if kept else 'the start'}, in "
             f"{folder.path}."

@@ -49,8 +49,7 @@ class Hparams:
 
 def lossy(hparams: Hparams) -> str:
     """What to do so that nothing of what clients send is lost; "" where nothing is."""
-    off = {"clipping": hparams.clipping, "zeroing": hparams.zeroing}
-    return " ".join(f"--clipped_mean_{name}=off" for name, how in off.items() if how != "off")
+    return estimates.turning_off("clipped_mean", hparams, "off")
 
 
 def build(hparams: Hparams) -> tff.aggregators.WeightedAggregationFactory:

@@ -6,6 +6,7 @@ aggregators.
 """
 
 import math
+from typing import Any
 
 import tensorflow_federated as tff
 
@@ -53,3 +54,18 @@ def check(hparams) -> None:
     for name in ("bound_quantile", "clip_quantile"):
         if not 0 < getattr(hparams, name, 1.0) <= 1:
             raise ValueError(f"{name} must be in (0, 1], got {getattr(hparams, name)}.")
+
+
+def turning_off(name: str, hparams: Any, off: Any) -> str:
+    """The flags of an aggregator that turn off what is on of its clipping and zeroing.
+
+    Args:
+        name: The aggregator's.
+        hparams: Its knobs, with `clipping` and `zeroing`.
+        off: The value that is off.
+
+    Returns:
+        The flags; "" where both are off.
+    """
+    on = [knob for knob in ("clipping", "zeroing") if getattr(hparams, knob) != off]
+    return " ".join(f"--{name}_{knob}={str(off).lower()}" for knob in on)

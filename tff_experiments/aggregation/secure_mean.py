@@ -54,8 +54,7 @@ class Hparams:
 
 def lossy(hparams: Hparams) -> str:
     """What to do so that nothing of what clients send is lost; "" where nothing is."""
-    off = {"clipping": hparams.clipping, "zeroing": hparams.zeroing}
-    return " ".join(f"--secure_mean_{name}=false" for name, there in off.items() if there)
+    return estimates.turning_off("secure_mean", hparams, False)
 
 
 def build(hparams: Hparams) -> tff.aggregators.WeightedAggregationFactory:

@@ -114,9 +114,10 @@ def _titles(question: Question) -> dict[str, str]:
 def _row(group: groups.Group, question: Question) -> dict[str, Cell]:
     name, runs = question.metric, group.runs
     row = {"group": text(group.name), "seeds": number(len(runs), "d")}
-    row["rounds"] = number(min(run.rounds for run in runs), "d")
+    rounds = min(run.rounds for run in runs)
+    row["rounds"] = number(rounds, "d")
     row["final"] = _spread([final(run, name) for run in runs])
-    long = min(run.rounds for run in runs) >= question.last
+    long = rounds >= question.last
     means = [mean_of_last(run, name, rounds=question.last) if long else np.nan for run in runs]
     row[f"last_{question.last}"] = _spread(means)
     for target in question.targets:

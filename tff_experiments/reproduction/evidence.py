@@ -133,8 +133,11 @@ def _fixed(entry: Entry, of, plan: trials.Plan) -> tuple[list[float], str, str]:
         for run in of
         if run.rounds > plan.rounds or (run.rounds == plan.rounds and not run.shortcoming)
     ]
-    rows = [[row for row in run.rows if row["round"] <= plan.rounds] for run in whole]
-    cut = [dataclasses.replace(run, rows=of) for run, of in zip(whole, rows, strict=True) if of]
+    cut = [
+        dataclasses.replace(run, rows=rows)
+        for run in whole
+        if (rows := [row for row in run.rows if row["round"] <= plan.rounds])
+    ]
     values = [
         summary.mean_of_last(run, rule.metric, rounds=rule.last)
         if rule.kind == "mean_of_last"
