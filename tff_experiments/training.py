@@ -1,4 +1,4 @@
-"""The loop: sample, step, evaluate, record, checkpoint, resume.
+"""The loop: run a round, record it, checkpoint, resume.
 
 State is a value: what a round needs is the state after the round before, the seed and the round's
 number, so that a run that was killed goes on as if it had not been.
@@ -6,28 +6,25 @@ number, so that a run that was killed goes on as if it had not been.
 
 import dataclasses
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
-import numpy as np
 import tensorflow_federated as tff
 
 from tff_experiments import (
     auditing,
     checkpoints,
     cohorts,
-    evaluation,
     goals,
     personal_evaluation,
     records,
     sampling,
     spending,
 )
+from tff_experiments import rounds as rounds_lib
 from tff_experiments.clients import attacks, participation, state_store
 from tff_experiments.datasets import federated_data
 from tff_experiments.runtime import client_round
-from tff_experiments.secure_sum import stages
 from tff_experiments.tasks import task as task_lib
 
 
@@ -168,42 +165,16 @@ def train(
         return state
     goal = goals.parse(hparams.stop_at)
     states = _states(process, folder, first)
-    evaluate = _evaluate(process, task, data, hparams, runtime, auditor)
-    rounds = cohorts.participants(hparams, data, world, process, meter and meter.cohort_seed)
-    examples = getattr(process, "pooled_examples", None)
-    canaries = auditor.canaries if auditor else {}
-    if auditor:
-        _observe_again(auditor, data, rounds, records.read_metrics(folder.path))
-
-    def draw(round_num):
-        if examples is not None:
-            inputs = cohorts.pooled(hparams, task, data, round_num, num_examples=examples)
-            return inputs, {"train/clients": 1, "train/dropouts": 0}
-        inputs = cohorts.cohort(
-            hparams, task, data, round_num, rounds=rounds, attacking=attacking, canaries=canaries
-        )
-        counted = {"train/clients": len(inputs)} | rounds.round(round_num).metrics()
-        if attacking.kind != "none":
-            found = [attacks.attacks(attacking, c.client, seed=hparams.seed) for c in inputs]
-            counted["train/attackers"] = sum(found)
-        return inputs, counted
-
+    rounds = rounds_lib.Rounds(
+        process, task, data, hparams, runtime=runtime, world=world, attacking=attacking,
+        states=states, meter=meter, auditor=auditor,
+    )  # fmt: skip
+    rounds.show_auditor(records.read_metrics(folder.path))
     # A round and its state change together: an interrupt may come between any two lines.
     done = first, state
     try:
         for round_num in range(first + 1, hparams.rounds + 1):
-            state, row, of_clients = _round(
-                process,
-                hparams,
-                runtime,
-                draw,
-                evaluate,
-                done[1],
-                round_num,
-                states,
-                meter,
-                auditor,
-            )
+            state, row, of_clients = rounds.run(done[1], round_num)
             is_met = _is_met(goal, row)
             bad = _not_finite(row)
             if meter is not None and not bad:
@@ -215,7 +186,7 @@ def train(
             on_round(row)
             _check_finite(bad, round_num, folder)
             done = round_num, state
-            due = is_met or _due(round_num, hparams.checkpoint_every, hparams.rounds)
+            due = is_met or rounds_lib.due(round_num, hparams.checkpoint_every, hparams.rounds)
             if meter is None and due:
                 _checkpoint(folder, *done, states)
             if is_met:
@@ -234,125 +205,6 @@ def _states(process, folder: records.RunFolder, first: int) -> state_store.State
     states = state_store.StateStore(folder.path / "client_states", process.client_state)
     states.restart_after(first)
     return states
-
-
-def _observe_again(auditor, data, rounds, rows) -> None:
-    """Shows an auditor the rounds that were recorded before."""
-    for row in rows:
-        taken = rounds.round(int(row["round"]))
-        if not row.get("train/aborted"):
-            uploads = [stages.first_missing(drops) > stages.UPLOAD for drops in taken.drops]
-            auditor.observe(str(data.train.client_ids[c]) for c in taken.clients[uploads])
-
-
-def _evaluate(process, task, data, hparams, runtime, auditor):
-    """Makes the evaluation: (state, round_num, clients' states) -> {metric: value} and
-    {client: {metric: value}}.
-    """
-    of_weights = evaluation.Evaluator(task, data.test)
-    personal = None
-    if hparams.eval_personalized:
-        personal = personal_evaluation.PersonalEvaluator(
-            process,
-            task,
-            data,
-            runtime=runtime,
-            num_clients=hparams.eval_personalized_clients,
-            epochs=hparams.eval_personalized_epochs,
-            learning_rate=hparams.eval_personalized_learning_rate,
-            batch_size=hparams.batch_size,
-            seed=hparams.seed,
-        )
-
-    def evaluate(state, round_num, states):
-        metrics, own = of_weights(process.get_model_weights(state), clients=hparams.eval_clients)
-        row = {f"test/{name}": value for name, value in metrics.items()}
-        if auditor:
-            row |= auditor.measure(process.get_model_weights(state).trainable)
-        if personal:
-            metrics, others = personal(state, round_num, states)
-            row |= metrics
-            own = {name: own.get(name, {}) | others.get(name, {}) for name in own | others}
-        return row, own
-
-    return evaluate
-
-
-def _round(process, hparams, runtime, draw, evaluate, state, round_num, states, meter, auditor):
-    """A round's new state, its metrics, and each client's where they were evaluated; one that is
-    aborted keeps the state and says so.
-    """
-    clock = [time.perf_counter()]
-
-    def lap():
-        clock.append(time.perf_counter())
-        return clock[-1] - clock[-2]
-
-    inputs, counted = draw(round_num)
-    row: dict[str, float] = {"round": round_num, **counted}
-    row["seconds/data"] = lap()
-    if states is not None:
-        states.begin(round_num)
-    try:
-        output, measured = runtime.next(
-            process,
-            state,
-            inputs,
-            seed=hparams.seed,
-            round_num=round_num,
-            client_states=states,
-        )
-        sent = sum(len(client.data.order) for client in inputs if client.uploads)
-        state = output.state
-        row |= _train_metrics(output.metrics, sent) | measured
-        if auditor:
-            auditor.observe(client.client for client in inputs if client.uploads)
-        arrived = sum(client.uploads for client in inputs) - row.get("train/dropped_clients", 0)
-    except stages.AbortedError as error:
-        row |= {"train/aborted": 1, **error.metrics}
-        arrived = None
-        if hasattr(process, "passed"):
-            state = process.passed(state)
-        if states is not None:
-            states.take_back()
-    row["seconds/next"] = lap()
-    if meter is not None:
-        row |= meter.spend(arrived)
-    of_clients = {}
-    if _due(round_num, hparams.eval_every, hparams.rounds):
-        metrics, of_clients = evaluate(state, round_num, states)
-        row |= metrics
-        row["seconds/evaluation"] = lap()
-    row["seconds/round"] = clock[-1] - clock[0]
-    return state, row, of_clients
-
-
-def _train_metrics(metrics, sent: int) -> dict[str, float]:
-    """Scalars of TFF's metrics; an empty cohort has no losses, only the 0 that TFF makes of 0
-    / 0.
-    """
-    train = dict(metrics["client_work"]["train"])
-    if "num_examples" in train:
-        # TFF drops a client whose update is not finite, its metrics with it, and says nothing.
-        train["lost_examples"] = sent - int(train["num_examples"])
-    if not train.get("num_examples", 1):
-        train = {name: n for name, n in train.items() if name.endswith(("_examples", "_batches"))}
-    train |= metrics.get("finalizer") or {}
-    aggregator = metrics.get("aggregator") or {}
-    return dict(_scalars("train", train)) | dict(_scalars("aggregator", aggregator))
-
-
-def _scalars(name: str, value) -> Iterator[tuple[str, float]]:
-    """The scalars of nested metrics, their names joined by slashes."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _scalars(f"{name}/{key}", inner)
-    elif np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf":
-        yield name, np.asarray(value).item()
-
-
-def _due(round_num: int, every: int, rounds: int) -> bool:
-    return round_num == rounds or bool(every and round_num % every == 0)
 
 
 def _is_met(goal: goals.Goal | None, row: dict[str, float]) -> bool:
