@@ -6,15 +6,21 @@ the product.
 """
 
 import dataclasses
-import importlib.util
 import itertools
 
 import numpy as np
 import pytest
 from absl import flags
-from conftest import REPO
 
-from tff_experiments import aggregation, algorithms, checkpoints, records, runtime, training
+from tff_experiments import (
+    aggregation,
+    algorithms,
+    checkpoints,
+    experiment,
+    records,
+    runtime,
+    training,
+)
 from tff_experiments.secure_sum import secagg
 
 SECURE = [
@@ -45,14 +51,12 @@ OWN = {
 
 
 @pytest.fixture(scope="module")
-def run_script():
-    """scripts/run.py as a module, its flags defined."""
-    spec = importlib.util.spec_from_file_location("run_script", REPO / "scripts" / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def defined():
+    """The flags of an experiment."""
     before = set(flags.FLAGS)
-    module.define_flags()
-    yield module
+    experiment.define_shared_flags()
+    experiment.define_own_flags()
+    yield
     for name in set(flags.FLAGS) - before:
         delattr(flags.FLAGS, name)
 
@@ -61,10 +65,11 @@ def parse(*args):
     flags.FLAGS.unparse_flags()
     # Of six clients, four: some are in both rounds, and read the state that they kept.
     data = ["--task=digits_linear", "--partition_clients=6", "--clients_per_round=4"]
-    flags.FLAGS(["run.py", *data, *args])
+    flags.FLAGS(["", *data, *args])
+    return experiment.Experiment()
 
 
-def build(run_script, algorithm, aggregator):
+def build(algorithm, aggregator):
     """(process, task, data, hparams), as run.py makes them."""
     args = [f"--algorithm={algorithm}", f"--aggregator={aggregator}", *OWN.get(algorithm, [])]
     module = aggregation.BY_NAME[aggregator]
@@ -74,17 +79,16 @@ def build(run_script, algorithm, aggregator):
         has_weights = hasattr(algorithms.BY_NAME[algorithm].Hparams(), "weighting")
         args += [f"--{algorithm}_weighting=uniform"] if has_weights else []
         args += ["--client_sampling=round_robin"] if aggregator == "dp_ftrl" else []
-    parse(*args)
-    run_script.check_combination(run_script.build_secure_sum(4))
-    data, task, hparams = run_script.build()
-    hparams = dataclasses.replace(hparams, rounds=2, checkpoint_every=1, eval_every=1)
-    return run_script.build_process(task, data, hparams), task, data, hparams
+    chosen = parse(*args, "--rounds=2", "--checkpoint_every=1", "--eval_every=1")
+    chosen.check()
+    data, task = chosen.build_data()
+    return chosen.build_process(task, data), task, data, chosen.hparams
 
 
 @pytest.fixture(scope="module")
-def made(request, run_script):
+def made(request, defined):
     """What `build` makes of (algorithm, aggregator): it takes seconds."""
-    return build(run_script, *request.param)
+    return build(*request.param)
 
 
 def train(path, made, context, rounds):
@@ -137,11 +141,11 @@ def test_any_combination_does(made, tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", NOT_PRIVATE)
-def test_what_differential_privacy_does_not_cover_is_refused(run_script, algorithm):
+def test_what_differential_privacy_does_not_cover_is_refused(defined, algorithm):
     with pytest.raises(
         ValueError, match=r"privacy accounts for one|accountant covers|weighted mean"
     ):
-        build(run_script, algorithm, "dp_fedavg")
+        build(algorithm, "dp_fedavg")
 
 
 @pytest.mark.parametrize("made", SECURE, indirect=True, ids="-".join)

@@ -98,7 +98,7 @@ def test_run_py_takes_the_flags_of_each_row():
         "for argv in rows:\n"
         "    run.FLAGS.unparse_flags()\n"
         "    assert run.FLAGS(['run.py', *argv]) == ['run.py'], argv\n"
-        "    run.hparams_flags.read(run.training.Hparams)\n"
+        "    run.experiment.Experiment()\n"
         "print(json.dumps({name: run.FLAGS[name].default for name in run.FLAGS}, default=str))\n"
     )
     rows = []

@@ -10,7 +10,7 @@ import itertools
 import textwrap
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from absl import flags
@@ -32,6 +32,7 @@ def define(
     *,
     prefix: str = "",
     defaults: Mapping[str, Any] = types.MappingProxyType({}),
+    choices: Mapping[str, Sequence[str]] = types.MappingProxyType({}),
 ) -> None:
     """Defines a flag for each field: --<prefix><field>. A field that a class inherits shares the
     flag that its base has by that name.
@@ -40,6 +41,7 @@ def define(
         hparams_class: A frozen dataclass; each field's help is the string below it.
         prefix: What the flags' names begin with.
         defaults: Field -> default that differs from the class's.
+        choices: Field -> what it may be, where that is not known when the class is written.
     """
     hints = typing.get_type_hints(hparams_class)
     helps = _helps(hparams_class)
@@ -55,8 +57,11 @@ def define(
             )
         default = defaults.get(field.name, field.default)
         hint = hints[field.name]
+        allowed = choices.get(field.name)
         if typing.get_origin(hint) is typing.Literal:
-            flags.DEFINE_enum(name, default, typing.get_args(hint), helps[field.name])
+            allowed = typing.get_args(hint)
+        if allowed:
+            flags.DEFINE_enum(name, default, allowed, helps[field.name])
         else:
             _DEFINE[hint](name, default, helps[field.name])
 
