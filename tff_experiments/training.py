@@ -20,8 +20,8 @@ from tff_experiments import (
     records,
     sampling,
     spending,
+    training_rounds,
 )
-from tff_experiments import rounds as rounds_lib
 from tff_experiments.clients import attacks, participation, state_store
 from tff_experiments.datasets import federated_data
 from tff_experiments.runtime import client_round
@@ -165,7 +165,7 @@ def train(
         return state
     goal = goals.parse(hparams.stop_at)
     states = _states(process, folder, first)
-    rounds = rounds_lib.Rounds(
+    rounds = training_rounds.Rounds(
         process, task, data, hparams, runtime=runtime, world=world, attacking=attacking,
         states=states, meter=meter, auditor=auditor,
     )  # fmt: skip
@@ -186,7 +186,7 @@ def train(
             on_round(row)
             _check_finite(bad, round_num, folder)
             done = round_num, state
-            due = is_met or rounds_lib.due(round_num, hparams.checkpoint_every, hparams.rounds)
+            due = is_met or training_rounds.due(round_num, hparams.checkpoint_every, hparams.rounds)
             if meter is None and due:
                 _checkpoint(folder, *done, states)
             if is_met:
