@@ -105,16 +105,13 @@ class Display:
         self._bar.close()
 
 
-def make_command(base: list[str], num_jobs: int):
+def make_command(base: list[str]):
     """Makes what starts or resumes a trial with so many rounds."""
-    workers = max(1, (os.cpu_count() or 1) // num_jobs)
-    # Runs that each take all cores would be in one another's way.
-    shared = [] if any("client_workers" in arg for arg in base) else [f"--client_workers={workers}"]
 
     def command(trial: trials.Trial, rounds: int) -> list[str]:
         own = {**trial.setting, "seed": trial.seed, "rounds": rounds, "output_dir": trial.folder}
         told = [f"--{name}={value}" for name, value in own.items()]
-        return [sys.executable, FLAGS.script, *shared, *base, *told]
+        return [sys.executable, FLAGS.script, *base, *told]
 
     return command
 
@@ -143,10 +140,10 @@ def sweep(base: list[str]) -> int:
     folder = pathlib.Path(FLAGS.output_dir)
     search.claim(folder, [arg for arg in base if not any(gives(arg, name) for name in OURS)])
     tried = search.prepare(folder, drawn or space.grid(axes), seeds=FLAGS.seeds, plan=plan)
-    num_jobs = FLAGS.jobs or min(4, os.cpu_count() or 1)
+    num_jobs = FLAGS.jobs or min(4, len(os.sched_getaffinity(0)))
     display = Display(tried, plan)
     try:
-        search.run(tried, plan, make_command(base, num_jobs), num_jobs=num_jobs, on_poll=display)
+        search.run(tried, plan, make_command(base), num_jobs=num_jobs, on_poll=display)
     finally:
         display.close()
     chosen = choice.choose(tried, plan, axes, last_evals=FLAGS.last_evals)

@@ -7,6 +7,7 @@ that would sleep for an hour; --stubborn=1 ignores SIGTERM.
 
 import json
 import math
+import os
 import pathlib
 import signal
 import subprocess
@@ -26,9 +27,9 @@ if pause:
 if "stubborn" in flags:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 about = {"data": "made up", "commit": "abc", "packages": {}, "command": "fake"}
+about["cores"] = sorted(os.sched_getaffinity(0))
 (folder / "run.json").write_text(json.dumps(about))
-kept = {name: value for name, value in flags.items() if name != "client_workers"}
-(folder / "flags.txt").write_text("".join(f"--{name}={value}\n" for name, value in kept.items()))
+(folder / "flags.txt").write_text("".join(f"--{name}={value}\n" for name, value in flags.items()))
 metrics = folder / "metrics.jsonl"
 first = len(metrics.read_text().splitlines()) if metrics.exists() else 0
 with metrics.open("a") as file:

@@ -87,6 +87,23 @@ def test_a_grid_is_run_once_and_the_best_is_said_in_the_table(tmp_path):
     assert len(rounds_of(tmp_path / "s")) == 9
 
 
+def test_each_run_at_a_time_has_its_share_of_the_cores(tmp_path):
+    code, *_ = run([*FAKE, RATES, "--jobs=2", f"--output_dir={tmp_path}/s", "--"])
+    abouts = [json.loads(path.read_text()) for path in (tmp_path / "s").rglob("run.json")]
+    cores = [set(about["cores"]) for about in abouts]
+    assert code == 0 and len(cores) == 3
+    assert all(used in jobs.shares(2) for used in cores)
+
+
+@pytest.mark.parametrize("num_jobs", [1, 2, 3, 100])
+def test_jobs_share_the_cores_out_and_each_has_one(num_jobs):
+    cores = os.sched_getaffinity(0)
+    dealt = jobs.shares(num_jobs)
+    assert len(dealt) == num_jobs and all(dealt) and set.union(*dealt) == cores
+    if num_jobs <= len(cores):
+        assert sum(map(len, dealt)) == len(cores)
+
+
 def test_more_rounds_go_on_where_runs_were(tmp_path):
     command = [*FAKE, RATES, f"--output_dir={tmp_path}/s"]
     assert run(command)[0] == 0

@@ -14,13 +14,30 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
 
-def start(command: Sequence[str], log: pathlib.Path | None) -> subprocess.Popen:
-    """Starts a command in a process group of its own; what it says is appended to `log`, or
-    goes to standard error where that is None.
+def shares(num_jobs: int) -> list[set[int]]:
+    """This process' cores, dealt to so many jobs; those without one of their own share.
+
+    TensorFlow makes as many threads as there are cores: jobs that each see all of them are in one
+    another's way.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    return [set(cores[i::num_jobs]) or {cores[i % len(cores)]} for i in range(num_jobs)]
+
+
+def start(
+    command: Sequence[str], log: pathlib.Path | None, cores: Collection[int] = ()
+) -> subprocess.Popen:
+    """Starts a command in a process group of its own, on these cores or on all; what it says is
+    appended to `log`, or goes to standard error where that is None.
 
     A Ctrl-C in the terminal does not reach it: whoever started it ends it, with `end`. If that one
     is killed, the kernel tells the command to stop.
     """
+
+    def prepare():
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        os.sched_setaffinity(0, cores or os.sched_getaffinity(0))
+
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") if log else contextlib.nullcontext() as out:
@@ -30,7 +47,7 @@ def start(command: Sequence[str], log: pathlib.Path | None) -> subprocess.Popen:
             stdout=out or sys.stderr,
             stderr=subprocess.STDOUT if log else None,
             start_new_session=True,
-            preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+            preexec_fn=prepare,
         )
 
 

@@ -61,27 +61,31 @@ def run(
         tried: What is run; each is brought up to date as its processes end.
         plan: How far.
         command: Trial and --rounds -> what starts or resumes it.
-        num_jobs: Processes at a time.
+        num_jobs: Processes at a time, each on its share of the cores.
         on_poll: Called several times a second with the trials that are running.
 
     Raises:
         ValueError: The first runs to end refused their flags, and none has trained a round.
     """
     running: dict[trials.Trial, subprocess.Popen] = {}
+    cores: dict[trials.Trial, set[int]] = {}
+    free = jobs.shares(num_jobs)
     try:
         while True:
-            while len(running) < num_jobs:
+            while free:
                 chosen = trials.choose(tried, list(running), plan)
                 if chosen is None:
                     break
                 trial, rounds = chosen
-                running[trial] = jobs.start(command(trial, rounds), _log(trial))
+                cores[trial] = free.pop(0)
+                running[trial] = jobs.start(command(trial, rounds), _log(trial), cores[trial])
             if not running:
                 return
             time.sleep(POLL_SECONDS)
             for trial, process in list(running.items()):
                 if process.poll() is not None:
                     del running[trial]
+                    free.append(cores.pop(trial))
                     _finish(trial, process, tried, plan)
             on_poll(list(running))
     finally:
