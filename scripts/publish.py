@@ -25,9 +25,24 @@ FLAGS = flags.FLAGS
 NOT_KEPT = ("--data_dir=",)
 
 
-def keep(run: pathlib.Path, target: pathlib.Path) -> list[dict[str, float]]:
+def read(names: list[str]) -> list[runs.Run]:
+    """Reads the runs; what a search's run said lies beside it, and is left out.
+
+    Raises:
+        ValueError: A name is no run's folder.
+    """
+    found, skipped = runs.load_all([n for n in names if not n.endswith(".log")], unfinished=True)
+    bad = [(broken.path, broken.reason) for broken in skipped]
+    bad += [(run.path, "it is published already") for run in found if not run.path.is_dir()]
+    if bad or not found:
+        path, reason = bad[0] if bad else ("no run", "none was named")
+        raise ValueError(f"{path}: {reason}; name runs' folders, as runs/x/seed_*.")
+    return found
+
+
+def keep(loaded: runs.Run, target: pathlib.Path) -> list[dict[str, float]]:
     """Writes a run's evaluated rounds, and its last one, to `target` and returns them."""
-    every = curves.with_totals(runs.load(run))
+    every, run = curves.with_totals(loaded), loaded.path
     # The last one says how it ended.
     rows = [row for row in every if "test/loss" in row or row is every[-1]]
     about = json.loads((run / "run.json").read_text())
@@ -41,7 +56,8 @@ def keep(run: pathlib.Path, target: pathlib.Path) -> list[dict[str, float]]:
     beside.unlink(missing_ok=True)
     if runs.clients_file(run).exists():
         shutil.copyfile(runs.clients_file(run), beside)
-    print(f"{target.relative_to(REPO)}: {about['data']}, commit {about['commit']}")
+    short = f", {loaded.shortcoming.upper()}" if loaded.shortcoming else ""
+    print(f"{target.relative_to(REPO)}: {about['data']}, commit {about['commit']}{short}")
     return rows
 
 
@@ -53,11 +69,16 @@ def file_names(folders: list[pathlib.Path]) -> list[str]:
     return names
 
 
-def main(argv: list[str]) -> None:
-    """Keeps each run, then prints a table over all of them."""
-    folders = [pathlib.Path(name) for name in argv[1:]]
-    targets = [REPO / "results" / FLAGS.name / f"{name}.jsonl" for name in file_names(folders)]
-    kept = [keep(run, target) for run, target in zip(folders, targets, strict=True)]
+def main(argv: list[str]) -> int:
+    """Keeps each run, then prints a table over all of them; bad input is one line and code 2."""
+    try:
+        found = read(argv[1:])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    names = file_names([run.path for run in found])
+    targets = [REPO / "results" / FLAGS.name / f"{name}.jsonl" for name in names]
+    kept = [keep(run, target) for run, target in zip(found, targets, strict=True)]
     wanted = [int(text) for text in FLAGS.rounds] or [kept[0][-1]["round"]]
     for name in FLAGS.metrics:
         for round_num in wanted:
@@ -70,6 +91,7 @@ def main(argv: list[str]) -> None:
             spread = f"{np.std(values, ddof=1):.4f}" if len(values) > 1 else "-"
             each = ", ".join(f"{value:.4f}" for value in values)
             print(f"{name} after {round_num}: mean {np.mean(values):.4f}, std {spread} ({each})")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,16 +1,41 @@
-"""scripts/publish.py: what the files are called."""
+"""scripts/publish.py: what the files are called, and what is no run."""
 
 import importlib.util
 import pathlib
 
+import pytest
 from conftest import REPO
+from reporting_helpers import rows, write
 
 
-def test_runs_of_a_search_are_told_apart_by_their_settings():
+@pytest.fixture
+def publish():
     spec = importlib.util.spec_from_file_location("publish", REPO / "scripts" / "publish.py")
-    publish = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(publish)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_runs_of_a_search_are_told_apart_by_their_settings(publish):
     paths = lambda *names: [pathlib.Path("runs", name) for name in names]
     assert publish.file_names(paths("a/seed_0", "a/seed_1")) == ["seed_0", "seed_1"]
     told = publish.file_names(paths("rate=0.1/seed_0", "rate=0.3/seed_0"))
     assert told == ["rate=0.1,seed_0", "rate=0.3,seed_0"]
+
+
+def test_what_a_searchs_run_said_is_not_taken_for_a_run(publish, tmp_path):
+    write(tmp_path / "seed_0", rows([0.5]))
+    (tmp_path / "seed_0.log").write_text("round 10: loss 1\n")
+    (read,) = publish.read([str(tmp_path / "seed_0"), str(tmp_path / "seed_0.log")])
+    assert read.path == tmp_path / "seed_0"
+
+
+def test_what_is_no_run_is_refused_before_anything_is_written(publish, tmp_path, capsys):
+    write(tmp_path / "seed_0", rows([0.5]))
+    (tmp_path / "seed_1").mkdir()
+    (tmp_path / "kept.jsonl").write_text('{"flags": []}\n')
+    for other in ("seed_1", "kept.jsonl", "absent"):
+        argv = ["publish.py", str(tmp_path / "seed_0"), str(tmp_path / other)]
+        assert publish.main(argv) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and len(error.splitlines()) == 1 and other in error
