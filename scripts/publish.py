@@ -31,22 +31,23 @@ def read(names: list[str]) -> list[runs.Run]:
     Raises:
         ValueError: A name is no run's folder.
     """
-    found, skipped = runs.load_all([n for n in names if not n.endswith(".log")], unfinished=True)
-    bad = [(broken.path, broken.reason) for broken in skipped]
-    bad += [(run.path, "it is published already") for run in found if not run.path.is_dir()]
-    if bad or not found:
-        path, reason = bad[0] if bad else ("no run", "none was named")
-        raise ValueError(f"{path}: {reason}; name runs' folders, as runs/x/seed_*.")
+    found, broken = runs.load_all([n for n in names if not n.endswith(".log")], unfinished=True)
+    if not found and not broken:
+        raise ValueError("no run was named; name runs' folders, as runs/x/seed_*.")
+    if broken:
+        raise ValueError(f"{broken[0].path}: {broken[0].reason}.")
+    if published := [run.path for run in found if not run.path.is_dir()]:
+        raise ValueError(f"{published[0]} is published already; name runs' folders.")
     return found
 
 
-def keep(loaded: runs.Run, target: pathlib.Path) -> list[dict[str, float]]:
+def keep(run: runs.Run, target: pathlib.Path) -> list[dict[str, float]]:
     """Writes a run's evaluated rounds, and its last one, to `target` and returns them."""
-    every, run = curves.with_totals(loaded), loaded.path
+    every = curves.with_totals(run)
     # The last one says how it ended.
     rows = [row for row in every if "test/loss" in row or row is every[-1]]
-    about = json.loads((run / "run.json").read_text())
-    lines = (run / "flags.txt").read_text().splitlines()
+    about = json.loads((run.path / "run.json").read_text())
+    lines = (run.path / "flags.txt").read_text().splitlines()
     about["flags"] = [line for line in lines if not line.startswith(NOT_KEPT)]
     for start in (about, *about.get("earlier", [])):
         start.pop("command")
@@ -54,9 +55,9 @@ def keep(loaded: runs.Run, target: pathlib.Path) -> list[dict[str, float]]:
     target.write_text("".join(json.dumps(row) + "\n" for row in [about, *rows]))
     beside = runs.clients_file(target)
     beside.unlink(missing_ok=True)
-    if runs.clients_file(run).exists():
-        shutil.copyfile(runs.clients_file(run), beside)
-    short = f", {loaded.shortcoming.upper()}" if loaded.shortcoming else ""
+    if runs.clients_file(run.path).exists():
+        shutil.copyfile(runs.clients_file(run.path), beside)
+    short = f", {run.shortcoming.upper()}" if run.shortcoming else ""
     print(f"{target.relative_to(REPO)}: {about['data']}, commit {about['commit']}{short}")
     return rows
 

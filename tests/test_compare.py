@@ -83,7 +83,7 @@ def test_a_published_run_tells_the_same_totals_as_its_folder(tmp_path, monkeypat
     made[3]["seconds/round"] = 40.0
     clients = "round,client,examples,test/accuracy\n20,a,4,0.25\n20,b,4,\n"
     folder = helpers.write(tmp_path / "seed_0", made, clients=clients)
-    publish.keep(folder, tmp_path / "results" / "seed_0.jsonl")
+    publish.keep(runs.load(folder), tmp_path / "results" / "seed_0.jsonl")
     whole, kept = runs.load(folder), runs.load(tmp_path / "results" / "seed_0.jsonl")
     assert len(kept.rows) == 2 and not curves.is_estimated(kept)
     for axis in ("seconds", "uplink_bytes", "downlink_bytes"):
@@ -93,5 +93,5 @@ def test_a_published_run_tells_the_same_totals_as_its_folder(tmp_path, monkeypat
     assert runs.find([f"{tmp_path}/results/*"]) == [tmp_path / "results" / "seed_0.jsonl"]
     np.testing.assert_array_equal(kept.clients["test/accuracy"], [0.25, np.nan])
     (folder / "clients.csv").unlink()
-    publish.keep(folder, tmp_path / "results" / "seed_0.jsonl")
+    publish.keep(runs.load(folder), tmp_path / "results" / "seed_0.jsonl")
     assert not runs.load(tmp_path / "results" / "seed_0.jsonl").clients
