@@ -20,7 +20,7 @@ QUIET = quiet.start()
 
 from absl import app, flags, logging
 
-from tff_experiments import analytics, datasets, plugins, runtime, secure_sum, spending
+from tff_experiments import analytics, datasets, runtime, secure_sum, spending
 from tff_experiments import flags as hparams_flags
 from tff_experiments.analytics import answers, questions, value_sources, study
 from tff_experiments.clients import dropouts, participation
@@ -33,14 +33,6 @@ ROOMS = {
     "secure_sum": secure_sum.BY_NAME,
     "dataset": datasets.BY_NAME,
 }
-
-
-def load_plugins() -> None:
-    """Adds the files that --plugin names to their rooms: their flags are not known before."""
-    flags.DEFINE_list("plugin", [], "Files with a query, data set or secure sum of your own.")
-    FLAGS(sys.argv, known_only=True)
-    plugins.load(FLAGS.plugin, ROOMS)
-    FLAGS.unparse_flags()
 
 
 def define_flags() -> None:
@@ -146,7 +138,7 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     try:
-        load_plugins()
+        hparams_flags.load_plugins("Files with a query, data set or secure sum of your own.", ROOMS)
         define_flags()
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

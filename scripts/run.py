@@ -20,24 +20,13 @@ QUIET = quiet.start()
 
 from absl import app, flags, logging
 
-from tff_experiments import about, cohorts, experiment, goals, plugins, progress, records, runtime
+from tff_experiments import about, cohorts, experiment, goals, progress, records, runtime
 from tff_experiments import flags as hparams_flags
 from tff_experiments import training
 
 FLAGS = flags.FLAGS
 # Where files are kept, and how many workers there are and where: the same bits come out.
 NOT_IN_RESULT = {"cache_dir", "client_workers", "ray_address"}
-
-
-def load_plugins() -> None:
-    """Adds the files that --plugin names to their rooms: their flags are not known before."""
-    flags.DEFINE_list(
-        "plugin", [], "Files with a task, algorithm, aggregator or secure sum of your own."
-    )
-    FLAGS(sys.argv, known_only=True)
-    rooms = {name: room for name, room in experiment.ROOMS.items() if name != "runtime"}
-    plugins.load(FLAGS.plugin, rooms)
-    FLAGS.unparse_flags()
 
 
 def define_flags() -> list[str]:
@@ -157,7 +146,10 @@ def main(result_flags: list[str], argv: list[str]) -> int:
 def start() -> list[str]:
     """Loads plug-ins and defines flags; a bad plug-in is one line and exit code 2."""
     try:
-        load_plugins()
+        rooms = {name: room for name, room in experiment.ROOMS.items() if name != "runtime"}
+        hparams_flags.load_plugins(
+            "Files with a task, algorithm, aggregator or secure sum of your own.", rooms
+        )
         return define_flags()
     except ValueError as error:
         sys.exit(_refused(error))

@@ -54,7 +54,7 @@ MAY = {
         "tasks",
         "training",
     },
-    "flags": {"datasets"},
+    "flags": {"datasets", "plugins"},
     "goals": set(),
     "plugins": set(),
     "personal_evaluation": {

@@ -1,12 +1,14 @@
 """An experiment: what the flags choose from each room, checked together, and made.
 
-experiment.define_shared_flags()
-experiment.define_own_flags()
-flags.FLAGS(["", "--task=digits_linear", "--algorithm=fed_adam"])
-chosen = experiment.Experiment()
-chosen.check()
-data, task = chosen.build_data()
-process = chosen.build_process(task, data)
+    experiment.define_shared_flags()
+    experiment.define_own_flags()
+    absl.flags.FLAGS(["", "--task=digits_linear", "--algorithm=fed_adam"])
+    chosen = experiment.Experiment()
+    chosen.check()
+    data, task = chosen.build_data()
+    process = chosen.build_process(task, data)
+
+scripts/run.py is the rest of a run.
 """
 
 import dataclasses

@@ -7,15 +7,16 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import sys
 import textwrap
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, TypeVar
 
 from absl import flags
 
-from tff_experiments import datasets
+from tff_experiments import datasets, plugins
 from tff_experiments.datasets import partition
 
 T = TypeVar("T")
@@ -86,6 +87,21 @@ def prefix_of(name: str, module: types.ModuleType) -> str:
 def read_plugin(by_name: Mapping[str, types.ModuleType], name: str) -> Any:
     """Makes the `Hparams` of one entry of a room."""
     return read(by_name[name].Hparams, prefix=prefix_of(name, by_name[name]))
+
+
+def load_plugins(
+    help_text: str, rooms: Mapping[str, MutableMapping[str, types.ModuleType]]
+) -> None:
+    """Defines --plugin and adds its files to their rooms: their flags are not known before.
+
+    Args:
+        help_text: What the files may hold.
+        rooms: As `plugins.load` has them, which says what is raised.
+    """
+    flags.DEFINE_list("plugin", [], help_text)
+    flags.FLAGS(sys.argv, known_only=True)
+    plugins.load(flags.FLAGS.plugin, rooms)
+    flags.FLAGS.unparse_flags()
 
 
 def define_data(default_dataset: str | None) -> None:

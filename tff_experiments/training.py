@@ -161,7 +161,8 @@ def train(
     if meter is not None:
         meter.claim(folder.path, first, int(before[-1]["round"]) if before else 0)
     folder.restart_after(first)
-    if any(row.get(goals.MET) for row in before if row["round"] <= first):
+    kept = [row for row in before if row["round"] <= first]
+    if any(row.get(goals.MET) for row in kept):
         return state
     goal = goals.parse(hparams.stop_at)
     states = _states(process, folder, first)
@@ -169,7 +170,7 @@ def train(
         process, task, data, hparams, runtime=runtime, world=world, attacking=attacking,
         states=states, meter=meter, auditor=auditor,
     )  # fmt: skip
-    rounds.show_auditor(records.read_metrics(folder.path))
+    rounds.show_auditor(kept)
     # A round and its state change together: an interrupt may come between any two lines.
     done = first, state
     try:

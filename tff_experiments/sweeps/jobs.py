@@ -36,7 +36,8 @@ def start(
 
     def prepare():
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        os.sched_setaffinity(0, cores or os.sched_getaffinity(0))
+        if cores:
+            os.sched_setaffinity(0, cores)
 
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)

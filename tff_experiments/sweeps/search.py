@@ -67,8 +67,7 @@ def run(
     Raises:
         ValueError: The first runs to end refused their flags, and none has trained a round.
     """
-    running: dict[trials.Trial, subprocess.Popen] = {}
-    cores: dict[trials.Trial, set[int]] = {}
+    running: dict[trials.Trial, tuple[subprocess.Popen, set[int]]] = {}
     free = jobs.shares(num_jobs)
     try:
         while True:
@@ -77,19 +76,19 @@ def run(
                 if chosen is None:
                     break
                 trial, rounds = chosen
-                cores[trial] = free.pop(0)
-                running[trial] = jobs.start(command(trial, rounds), _log(trial), cores[trial])
+                cores = free.pop(0)
+                running[trial] = jobs.start(command(trial, rounds), _log(trial), cores), cores
             if not running:
                 return
             time.sleep(POLL_SECONDS)
-            for trial, process in list(running.items()):
+            for trial, (process, cores) in list(running.items()):
                 if process.poll() is not None:
                     del running[trial]
-                    free.append(cores.pop(trial))
+                    free.append(cores)
                     _finish(trial, process, tried, plan)
             on_poll(list(running))
     finally:
-        jobs.end(running.values())
+        jobs.end([process for process, _ in running.values()])
 
 
 def _finish(trial: trials.Trial, process: subprocess.Popen, tried, plan: trials.Plan) -> None:
