@@ -84,3 +84,15 @@ def test_metrics_of_examples_average_to_keras_loss_and_metrics(name):
 def test_images_of_another_shape_are_refused(name, tiny):
     with pytest.raises(ValueError, match=f"task {name} wants images of shape"):
         tasks.BY_NAME[name].build(tasks.BY_NAME[name].Hparams(), data=tiny, seed=0)
+
+
+@pytest.mark.parametrize("name", ["emnist_linear", "digits_linear"])
+def test_inverted_logistic_regression_sees_one_minus_each_pixel(name):
+    task, columns = build(name, inverted=True)
+    model = task.keras_model()
+    generator = np.random.default_rng(1)
+    kernel, bias = (generator.normal(size=weights.shape) for weights in model.get_weights())
+    model.set_weights([kernel, bias])
+    x, _ = task.preprocess({k: tf.constant(v) for k, v in columns.items()})
+    pixels = columns["images"].reshape(len(columns["images"]), -1) / 255
+    np.testing.assert_allclose(model(x), (1 - pixels) @ kernel + bias, rtol=1e-5, atol=1e-4)
