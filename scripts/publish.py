@@ -1,4 +1,4 @@
-"""Keeps the evaluated rounds of runs as small files, and prints mean and deviation over seeds.
+"""Keeps evaluated rounds of runs as small files, and prints means over the seeds of each setting.
 
 python scripts/publish.py --name=femnist_fed_avg --rounds=100,400 runs/femnist_fed_avg/seed_*
 
@@ -70,16 +70,8 @@ def file_names(folders: list[pathlib.Path]) -> list[str]:
     return names
 
 
-def main(argv: list[str]) -> int:
-    """Keeps each run, then prints a table over all of them; bad input is one line and code 2."""
-    try:
-        found = read(argv[1:])
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    names = file_names([run.path for run in found])
-    targets = [REPO / "results" / FLAGS.name / f"{name}.jsonl" for name in names]
-    kept = [keep(run, target) for run, target in zip(found, targets, strict=True)]
+def print_means(title: str, kept: list[list[dict[str, float]]]) -> None:
+    """Prints the mean and deviation of each metric over seeds, whose rows `kept` holds."""
     wanted = [int(text) for text in FLAGS.rounds] or [kept[0][-1]["round"]]
     for name in FLAGS.metrics:
         for round_num in wanted:
@@ -91,7 +83,24 @@ def main(argv: list[str]) -> int:
             ]
             spread = f"{np.std(values, ddof=1):.4f}" if len(values) > 1 else "-"
             each = ", ".join(f"{value:.4f}" for value in values)
-            print(f"{name} after {round_num}: mean {np.mean(values):.4f}, std {spread} ({each})")
+            mean = f"{np.mean(values):.4f}" if values else "-"
+            print(f"{title}{name} after {round_num}: mean {mean}, std {spread} ({each})")
+
+
+def main(argv: list[str]) -> int:
+    """Keeps each run, then prints means over seeds; bad input is one line and code 2."""
+    try:
+        found = read(argv[1:])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    names = file_names([run.path for run in found])
+    targets = [REPO / "results" / FLAGS.name / f"{name}.jsonl" for name in names]
+    settings: dict[pathlib.Path, list] = {}
+    for run, target in zip(found, targets, strict=True):
+        settings.setdefault(run.path.parent, []).append(keep(run, target))
+    for folder, kept in settings.items():
+        print_means(f"{folder.name}: " if len(settings) > 1 else "", kept)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+import types
 
 import pytest
 from conftest import REPO
@@ -39,3 +40,18 @@ def test_what_is_no_run_is_refused_before_anything_is_written(publish, tmp_path,
         assert publish.main(argv) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and len(error.splitlines()) == 1 and other in error
+
+
+def test_means_are_over_the_seeds_of_a_setting_not_over_settings(
+    publish, tmp_path, capsys, monkeypatch
+):
+    values = {"rate=0.1/seed_0": 0.5, "rate=0.1/seed_1": 0.7, "rate=0.3/seed_0": 0.9}
+    for name, value in values.items():
+        write(tmp_path / name, rows([value]))
+    monkeypatch.setattr(publish, "keep", lambda run, target: run.rows)
+    named = types.SimpleNamespace(name="x", rounds=[], metrics=["test/accuracy"])
+    monkeypatch.setattr(publish, "FLAGS", named)
+    assert publish.main(["publish.py", *(str(tmp_path / name) for name in values)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("rate=0.1: ") and "mean 0.6000, std 0.1414" in first
+    assert second.startswith("rate=0.3: ") and "mean 0.9000, std -" in second
