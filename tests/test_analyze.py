@@ -44,6 +44,7 @@ def test_words_of_a_file_are_found(tmp_path):
     [
         (["--plot=x.pdf"], "--plot must end in .png or .svg, got x.pdf"),
         (["--plugin=nothing.py"], "--plugin=nothing.py is not a Python file"),
+        (["--flagfile=no.cfg"], "Unable to open flagfile"),
         (["--value=zipf", "--dataset=digits"], "has clients of its own"),
         (["surplus"], "unexpected argument 'surplus'"),
         (["--value=file", "--words=/nowhere.csv"], "No such file"),

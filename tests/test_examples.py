@@ -83,11 +83,19 @@ def test_an_example_is_under_60_lines(name):
     assert len((REPO / "examples" / f"{name}.py").read_text().splitlines()) < 60
 
 
-def test_a_bad_plug_in_is_one_line():
-    done = run("scripts/run.py", "--plugin=/no/such.py")
-    assert done.returncode == 2 and done.stderr == (
-        "error: --plugin=/no/such.py is not a Python file.\n"
-    )
+@pytest.mark.parametrize(
+    ("flag", "wrong"),
+    [
+        ("--plugin=/no/such.py", "--plugin=/no/such.py is not a Python file."),
+        (
+            "--flagfile=no.cfg",
+            "Unable to open flagfile: [Errno 2] No such file or directory: 'no.cfg'",
+        ),
+    ],
+)
+def test_a_plug_in_or_flagfile_that_is_not_there_is_one_line(flag, wrong):
+    done = run("scripts/run.py", flag)
+    assert (done.returncode, done.stderr) == (2, f"error: {wrong}\n")
 
 
 def test_the_examples_protocol_has_the_sum_of_those_who_uploaded():

@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import pathlib
+import threading
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from absl import logging
 
 KEEP = 2
 _DIGEST_BYTES = 32
+# numpy parses arrays' headers with `ast`, in which CPython 3.11 fails where two threads are at once
+# ("AST constructor recursion depth mismatch", github.com/python/cpython/issues/106905).
+_PARSING = threading.Lock()
 
 
 def _path(folder: pathlib.Path, round_num: int) -> pathlib.Path:
@@ -64,7 +68,7 @@ def sync(path: pathlib.Path) -> None:
 
 
 def read(path: pathlib.Path, like: Any) -> Any:
-    """Reads a file.
+    """Reads a file, in any thread.
 
     Args:
         path: The file.
@@ -79,7 +83,8 @@ def read(path: pathlib.Path, like: Any) -> Any:
     content = path.read_bytes()
     if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
         raise ValueError(f"checkpoint {path} is damaged.")
-    with np.load(io.BytesIO(content[_DIGEST_BYTES:]), allow_pickle=False) as file:
+    packed = io.BytesIO(content[_DIGEST_BYTES:])
+    with _PARSING, np.load(packed, allow_pickle=False) as file:
         leaves = [file[f"arr_{i}"] for i in range(len(file.files))]
     wanted = [np.asarray(leaf) for leaf in tree.flatten(like)]
     if [(leaf.shape, leaf.dtype) for leaf in leaves] != [

@@ -96,10 +96,16 @@ def load_plugins(
 
     Args:
         help_text: What the files may hold.
-        rooms: As `plugins.load` has them, which says what is raised.
+        rooms: As `plugins.load` has them, which says what else is raised.
+
+    Raises:
+        ValueError: A flagfile can't be read.
     """
     flags.DEFINE_list("plugin", [], help_text)
-    flags.FLAGS(sys.argv, known_only=True)
+    try:
+        flags.FLAGS(sys.argv, known_only=True)
+    except flags.Error as error:
+        raise ValueError(str(error).removeprefix("ERROR:: ")) from error
     plugins.load(flags.FLAGS.plugin, rooms)
     flags.FLAGS.unparse_flags()
 
