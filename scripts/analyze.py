@@ -6,8 +6,8 @@
     python scripts/analyze.py --query=histogram --value=zipf --mechanism=skellam --bits=20 \
         --target_epsilon=4 --histogram_max_per_client=5 --secure_sum=secagg --plot=histogram.png
 
---helpshort lists what all queries share; --help adds each query's own flags, prefixed by its name.
-A --plugin file may hold a query of your own (ROOM = "query").
+--helpshort lists what all queries share; --helpfull adds each query's own flags, prefixed by its
+name. A --plugin file may hold a query of your own (ROOM = "query").
 """
 
 import pathlib

@@ -4,7 +4,7 @@
     python scripts/benchmark.py memory --results=
     python scripts/benchmark.py startup
 
---results= prints only. --help lists each subject's flags.
+--results= prints only. --helpfull lists each subject's flags.
 """
 
 import pathlib

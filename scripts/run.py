@@ -4,7 +4,7 @@
     python scripts/run.py --flagfile=configs/femnist_fed_avg.cfg --data_dir=FOLDER
 
 The same command with the same --output_dir resumes a run that was interrupted. --helpshort lists
-what all runs share; --help adds each plug-in's own flags, prefixed with its name.
+what all runs share; --helpfull adds each plug-in's own flags, prefixed with its name.
 """
 
 import datetime

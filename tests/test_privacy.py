@@ -26,6 +26,13 @@ def test_noise_gives_epsilon():
     assert out.splitlines()[-1].split() == ["epsilon", "1.986"]
 
 
+def test_noise_in_prefix_sums_is_told_in_clips():
+    code, out, _ = run(*TUTORIAL, "--noise_multiplier=1.2")
+    (line,) = (line for line in out.splitlines() if line.startswith("in prefix sums"))
+    # Independent noise in each of 100 rounds: 1.2 sqrt((100 + 1) / 2).
+    assert code == 0 and line.split()[3] == "8.528"
+
+
 def test_epsilons_give_noise():
     code, out, err = run(*TUTORIAL, "--target_epsilon=1.986,4")
     assert (code, err) == (0, "")

@@ -30,7 +30,7 @@ class Hparams:
     """Knobs of attacks."""
 
     kind: Literal["none", "label_flip", "sign_flip", "scale", "nan"] = "none"
-    """What attackers do."""
+    """What attackers do; scale flips their labels, too."""
     fraction: float = 0.1
     """Share of the clients that attack: the probability that one does."""
     scale: float = 1.0

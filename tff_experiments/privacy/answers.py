@@ -5,7 +5,7 @@ import math
 import pathlib
 from typing import NamedTuple
 
-from tff_experiments.privacy import distributed, mechanisms, plan
+from tff_experiments.privacy import distributed, mechanisms, plan, prefix_sums
 
 
 class Row(NamedTuple):
@@ -145,6 +145,7 @@ def as_text(hparams: plan.Hparams, target_epsilon: float | None = None) -> str:
     lines = [("plan", _title(hparams)), ("neighbours", found.budget.relation)]
     lines += [("delta", f"{found.budget.delta:.4g}"), ("noise multiplier", f"{z:.5g}")]
     lines += _details(mechanism, hparams.clip)
+    lines += _in_prefix_sums(mechanism, hparams.rounds)
     lines.append(("epsilon", f"{found.planned:.4g}"))
     if hparams.dropout:
         lines.append((f"after {hparams.dropout:.0%} dropouts", f"{found.actual:.4g}"))
@@ -172,3 +173,10 @@ def _details(mechanism, clip: float) -> list[tuple[str, str]]:
             ("clip", f"{clip:g} ({mechanism.scaled_l2_norm:.6g} in integers, {longer})"),
         ]
     return [("standard deviation", f"{mechanism.noise_multiplier * clip:.5g}")]
+
+
+def _in_prefix_sums(mechanism, num_rounds: int) -> list[tuple[str, str]]:
+    if not isinstance(mechanism, prefix_sums.Mechanism):
+        return []
+    noise = prefix_sums.noise(mechanism, num_rounds)
+    return [("in prefix sums", f"{noise:.4g} clips of noise (root mean square over rounds)")]

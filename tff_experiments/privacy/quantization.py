@@ -1,4 +1,4 @@
-"""From float vectors to integers modulo 2^bits: scale, norm after rounding, bits that are needed.
+"""From float vectors to integers modulo 2^bits: scale, and norm after rounding.
 
 Kairouz, Liu, Steinke 2021 (https://arxiv.org/abs/2102.06387), sections 4.2 and 4.4. A client's
 vector x [d], of L2 norm at most c, is rotated, multiplied by `scale` = 1 / gamma, rounded at random
@@ -54,21 +54,6 @@ def scale(
         )
     variance = (clip * num_clients) ** 2 / dim + num_clients * local_stddev**2
     return math.sqrt(room / variance) / (2 * k_stddevs)
-
-
-def bits_needed(
-    scale: float,
-    *,
-    clip: float,
-    num_clients: int,
-    local_stddev: float,
-    dim: int,
-    k_stddevs: float,
-) -> int:
-    """The least bits in which a sum at a given `scale` fits; the arguments are those of `scale`."""
-    variance = (clip * num_clients) ** 2 / dim + num_clients * local_stddev**2
-    stddev = math.sqrt(scale**2 * variance + num_clients / 4)
-    return math.ceil(math.log2(2 * k_stddevs * stddev))
 
 
 def rounded_l2_norm(l2_norm: float, *, dim: int, beta: float) -> float:

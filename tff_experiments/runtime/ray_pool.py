@@ -95,10 +95,6 @@ class Pool:
         actor = self._actor.remote()
         self._starting[actor.pid.remote()] = actor
 
-    def pids(self) -> list[int]:
-        """The processes of the actors that have nothing to do: between rounds, of all."""
-        return ray.get([actor.pid.remote() for actor in self._actors(self._room)])
-
     def forget(self, programs: list[ray.ObjectRef]) -> None:
         """Has the actors close the sessions of a process that is gone."""
         for actor in self._actors(self._room):
