@@ -133,6 +133,7 @@ def main(result_flags: list[str], argv: list[str]) -> int:
         training.DivergedError,
         runtime.ClientError,
         runtime.RefusedError,
+        runtime.WorkerLostError,
         OSError,
     ) as error:
         if not QUIET:

@@ -63,6 +63,36 @@ def test_a_goal_that_no_evaluation_can_meet_is_an_error(
         run(tmp_path / "run", build(linear), linear, ten_clients, hparams, local_context)
 
 
+def test_a_goal_met_between_evaluations_is_evaluated(linear, ten_clients, local_context, tmp_path):
+    hparams = dataclasses.replace(HPARAMS, rounds=4, eval_every=10, stop_at="train/loss<=100")
+    run(tmp_path / "run", build(linear), linear, ten_clients, hparams, local_context)
+    (row,) = rows_of(tmp_path / "run")
+    assert row[goals.MET] == 1 and "test/accuracy" in row
+
+
+def test_a_round_without_clients_does_not_end_a_run_whose_goal_is_of_training(
+    linear, ten_clients, local_context, tmp_path
+):
+    hparams = dataclasses.replace(
+        HPARAMS, rounds=6, eval_every=1, client_sampling="poisson", clients_per_round=1, seed=3
+    )
+    stopping = dataclasses.replace(hparams, stop_at="train/loss<=0.0001")
+    run(tmp_path / "run", build(linear), linear, ten_clients, stopping, local_context)
+    rows = rows_of(tmp_path / "run")
+    assert len(rows) == 6 and any("train/loss" not in row for row in rows)
+
+
+def test_what_was_done_before_a_wrong_goal_was_noticed_is_kept(
+    linear, ten_clients, local_context, tmp_path
+):
+    hparams = dataclasses.replace(
+        HPARAMS, rounds=3, eval_every=0, checkpoint_every=0, stop_at="test/acuracy>=0.5"
+    )
+    with pytest.raises(ValueError, match="there is no test/acuracy"):
+        run(tmp_path / "run", build(linear), linear, ten_clients, hparams, local_context)
+    assert checkpoints.rounds(tmp_path / "run" / "checkpoints") == [2]
+
+
 def test_reports_know_that_such_a_run_is_whole():
     whole = runs.Run(None, {"rounds": "9"}, {}, [{"round": 4, goals.MET: 1}])
     assert whole.shortcoming == ""

@@ -26,7 +26,9 @@ def test_a_worker_that_was_killed_is_an_error_and_not_an_endless_retry():
     with native.use(native.Hparams()) as worker:
         total([1])
         os.kill(worker.pid, signal.SIGKILL)
-        with pytest.raises(RuntimeError, match=r"worker process ended with code -9 .killed"):
+        with pytest.raises(
+            native.WorkerLostError, match=r"worker process ended with code -9 .killed"
+        ):
             total([1])
 
 

@@ -24,7 +24,6 @@ from tff_experiments import (
 )
 from tff_experiments.clients import attacks, participation, state_store
 from tff_experiments.datasets import federated_data
-from tff_experiments.runtime import client_round
 from tff_experiments.tasks import task as task_lib
 
 
@@ -151,10 +150,11 @@ def train(
 
     Raises:
         ClientError: A client's work failed; the rounds before are kept in a checkpoint.
+        WorkerLostError: TFF's worker process ended; as above.
         DivergedError: A loss or an update is not finite; the last good checkpoint stays.
         ValueError: A private run can't go on so; see `spending.Meter.claim`.
         OSError: The files can't be written; the checkpoints that are there stay.
-        ValueError: Evaluations do not have the goal's metric.
+        ValueError: Evaluations do not have the goal's metric; as above.
     """
     first, state = checkpoints.load_latest(folder.checkpoints, process.initialize())
     before = records.read_metrics(folder.path)
@@ -192,7 +192,9 @@ def train(
                 _checkpoint(folder, *done, states)
             if is_met:
                 break
-    except (KeyboardInterrupt, SystemExit, client_round.ClientError):
+    except DivergedError:
+        raise
+    except (KeyboardInterrupt, SystemExit, ValueError, RuntimeError):
         if done[0] not in (0, *checkpoints.rounds(folder.checkpoints)):
             _checkpoint(folder, *done, states)
         raise
@@ -209,12 +211,17 @@ def _states(process, folder: records.RunFolder, first: int) -> state_store.State
 
 
 def _is_met(goal: goals.Goal | None, row: dict[str, float]) -> bool:
-    """Whether the run is to end; raises ValueError where no evaluation could ever say so."""
+    """Whether the run is to end; raises ValueError where no round could ever say so."""
     if goal is None:
         return False
-    if "test/loss" in row and goal.metric not in row:
+    # A round without examples lacks what clients report.
+    whole = row.get("train/num_examples", 1) > 0 and not row.get("train/aborted")
+    if "test/loss" in row and goal.metric not in row and whole:
         known = ", ".join(sorted(name for name in row if name.startswith(("test/", "personal/"))))
-        raise ValueError(f"--stop_at: there is no {goal.metric}; evaluations have {known}.")
+        raise ValueError(
+            f"--stop_at: there is no {goal.metric}; evaluations have {known}, and rounds what "
+            f"metrics.jsonl shows."
+        )
     return goal.is_met(row)
 
 

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import tensorflow_federated as tff
 
-from tff_experiments import auditing, cohorts, evaluation, personal_evaluation, spending
+from tff_experiments import (
+    auditing,
+    cohorts,
+    evaluation,
+    goals,
+    personal_evaluation,
+    spending,
+)
 from tff_experiments.clients import attacks, participation, state_store
 from tff_experiments.datasets import federated_data
 from tff_experiments.runtime import clients
@@ -40,6 +47,7 @@ class Rounds:
         self._process, self._task, self._data, self._hparams = process, task, data, hparams
         self._runtime, self._attacking, self._states = runtime, attacking, states
         self._meter, self._auditor = meter, auditor
+        self._goal = goals.parse(hparams.stop_at)
         self._cohorts = cohorts.participants(
             hparams, data, world, process, meter and meter.cohort_seed
         )
@@ -96,7 +104,8 @@ class Rounds:
         if self._meter is not None:
             row |= self._meter.spend(arrived)
         of_clients = {}
-        if due(round_num, self._hparams.eval_every, self._hparams.rounds):
+        is_last = self._goal is not None and self._goal.is_met(row)
+        if is_last or due(round_num, self._hparams.eval_every, self._hparams.rounds):
             metrics, of_clients = self._evaluate(state, round_num)
             row |= {**metrics, "seconds/evaluation": lap()}
         row["seconds/round"] = clock[-1] - clock[0]

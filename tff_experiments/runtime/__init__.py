@@ -17,6 +17,7 @@ from tff_experiments.runtime import local, native, ray_cluster
 BY_NAME = {"local": local, "native": native, "ray": ray_cluster}
 ClientError, RoundAborted = local.ClientError, local.RoundAborted
 RefusedError = local.RefusedError
+WorkerLostError = native.WorkerLostError
 
 # TFF's default context ends its worker in a `__del__` that fails, with a traceback, when Python has
 # begun to take modules away: it goes before.

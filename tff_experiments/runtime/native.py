@@ -43,6 +43,10 @@ class Hparams:
             raise ValueError(f"max_concurrent_calls must be >= 0, got {self.max_concurrent_calls}.")
 
 
+class WorkerLostError(RuntimeError):
+    """TFF's worker process is gone."""
+
+
 class Worker:
     """One worker process and the channel to it."""
 
@@ -127,7 +131,7 @@ class Worker:
         # TFF retries a lost worker for ever; an error that is not a RetryableError ends that.
         code = self._process.poll()
         if code is not None:
-            raise RuntimeError(
+            raise WorkerLostError(
                 f"TFF's worker process ended with code {code}"
                 f"{' (killed, often for lack of memory)' if code == -signal.SIGKILL else ''}; "
                 "the run can be resumed with the same command."
