@@ -7,6 +7,7 @@ The same command with the same --output_dir resumes a run that was interrupted. 
 what all runs share; --helpfull adds each plug-in's own flags, prefixed with its name.
 """
 
+import contextlib
 import datetime
 import os
 import pathlib
@@ -110,8 +111,15 @@ def run(result_flags: list[str]) -> None:
 def open_folder() -> records.RunFolder:
     """The folder that --output_dir names, or a new one."""
     now = datetime.datetime.now()
-    path = FLAGS.output_dir or f"runs/{FLAGS.task}-{FLAGS.algorithm}-{now:%Y%m%d-%H%M%S}"
-    return records.RunFolder(path)
+    if FLAGS.output_dir:
+        return records.RunFolder(FLAGS.output_dir)
+    name = f"runs/{FLAGS.task}-{FLAGS.algorithm}-{now:%Y%m%d-%H%M%S}"
+    for suffix in ("", *(f"-{i}" for i in range(2, 100))):
+        # Another run may have begun in the same second.
+        with contextlib.suppress(FileExistsError):
+            os.makedirs(name + suffix)
+            return records.RunFolder(name + suffix)
+    raise ValueError(f"{name} and a hundred beside it are taken; name an --output_dir.")
 
 
 def main(result_flags: list[str], argv: list[str]) -> int:

@@ -121,6 +121,17 @@ def gives(arg: str, name: str) -> bool:
     return arg.startswith("-") and arg.lstrip("-").partition("=")[0] == name
 
 
+def joined(base: list[str]) -> list[str]:
+    """Flags as --name=value, also those whose value is a word of its own."""
+    found: list[str] = []
+    for arg in base:
+        if found and not arg.startswith("-") and "=" not in found[-1]:
+            found[-1] += f"={arg}"
+        else:
+            found.append(f"--{arg.lstrip('-')}" if arg.startswith("-") else arg)
+    return found
+
+
 def sweep(base: list[str]) -> int:
     """Searches, then says what is the best; returns the exit code."""
     for name in ("seed", "output_dir"):
@@ -130,7 +141,7 @@ def sweep(base: list[str]) -> int:
                 f"--output_dir before '--'."
             )
     # The flagfile's lines take its place: what is in them counts, wherever it lies.
-    base = FLAGS.read_flags_from_files(base, force_gnu=True)
+    base = joined(FLAGS.read_flags_from_files(base, force_gnu=True))
     plan = read_plan(runs.parse_flags(base))
     axes = space.parse(FLAGS.sweep)
     for axis in axes:

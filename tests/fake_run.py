@@ -2,7 +2,7 @@
 
 Accuracy after round r is 1 - exp(-r * rate / 10) + seed / 1000, evaluated each round. A rate over 1
 diverges in round 3, one below 0 is refused. --round_seconds=S takes its time, with a child process
-that would sleep for an hour; --stubborn=1 ignores SIGTERM.
+that would sleep for an hour; --stubborn=1 ignores SIGTERM; --killed=1 dies in round 3.
 """
 
 import json
@@ -35,6 +35,8 @@ first = len(metrics.read_text().splitlines()) if metrics.exists() else 0
 with metrics.open("a") as file:
     for number in range(first + 1, rounds + 1):
         time.sleep(pause)
+        if "killed" in flags and number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
         accuracy = 1 - math.exp(-number * rate / 10) + seed / 1000
         row = {"round": number, "test/accuracy": accuracy, "seconds/round": 1.0}
         if rate > 1 and number == 3:

@@ -46,6 +46,14 @@ def test_published_results_are_compared_and_what_was_estimated_is_said():
     assert "secure_mean: seconds and bytes estimated from the evaluated rounds" in out
 
 
+def test_where_there_is_nothing_to_draw_the_table_is_printed_and_it_is_said(tmp_path):
+    diverged = [{**row, "test/accuracy": None, "test/loss": None} for row in helpers.rows([0.5])]
+    helpers.write(tmp_path / "run", diverged)
+    code, out, err = compare(tmp_path / "run", "--unfinished", f"--output_dir={tmp_path}/c")
+    assert (code, len(err.splitlines())) == (2, 1) and "there is nothing to draw" in err
+    assert "diverged in round 10" in out
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -123,3 +123,8 @@ def test_mcmahans_partition_of_mnist(shared):
     labels = [len(np.unique(shards.train.examples(c)["labels"])) for c in shards.train.client_ids]
     assert np.mean(labels) < 2.6  # Shards cross a label's border 9 times in 200.
     assert iid.test.total == 10_000 and iid.stand_in == ""
+
+
+def test_a_concentration_of_which_numpy_can_t_draw_is_refused():
+    with pytest.raises(ValueError, match="partition_alpha must be >= 1e-06, where a client has"):
+        partition.Hparams(alpha=1e-9)

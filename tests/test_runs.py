@@ -47,6 +47,12 @@ def test_folders_globs_and_repeated_names_find_each_run_once_in_order(tmp_path):
     assert [str(path.relative_to(tmp_path)) for path in found] == ["b/seed_0", "b/seed_1", "a"]
 
 
+def test_a_folder_is_found_by_its_name_whatever_is_in_it(tmp_path):
+    helpers.write(tmp_path / "a[1]", helpers.rows(CURVE))
+    helpers.write(tmp_path / "a1", helpers.rows(CURVE))
+    assert [path.name for path in runs.find([f"{tmp_path}/a[1]"])] == ["a[1]"]
+
+
 @pytest.mark.parametrize("name", ["no/such", "*"])
 def test_a_name_that_means_nothing_is_an_error(tmp_path, name):
     with pytest.raises(ValueError, match="there is no run at"):

@@ -33,6 +33,7 @@ def test_draws_are_in_their_ranges_differ_and_begin_the_same():
     [
         (["lr"], "name=value,value"),
         (["=1"], "name=value,value"),
+        (["lr=,"], "name=value,value"),
         (["lr=log:1"], "a range is log:low:high"),
         (["lr=log:a:b"], "a range is log:low:high"),
         (["lr=log:0:1"], "0 < low < high"),

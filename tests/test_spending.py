@@ -225,6 +225,20 @@ def test_a_round_that_was_seen_is_not_released_a_second_time(tmp_path):
     assert again.spend(4)["privacy/epsilon"] == again.budget.spent([4] * 5)
 
 
+def test_a_line_that_was_cut_is_of_a_round_that_was_not_released(tmp_path):
+    meter, *_ = meter_of(dp_fedavg)
+    meter.claim(tmp_path, 0, 0)
+    meter.spend(4)
+    ledger = tmp_path / spending.LEDGER
+    whole = ledger.read_text()
+    ledger.write_text(whole + '{"round": 2, "arr')
+    again, *_ = meter_of(dp_fedavg)
+    again.claim(tmp_path, 1, 1)
+    again.spend(3)
+    assert ledger.read_text() == whole + '{"round": 2, "arrived": 3}\n'
+    assert [path.stat().st_mode & 0o077 for path in tmp_path.iterdir()] == [0, 0]
+
+
 def test_a_round_that_nobody_saw_is_drawn_anew_and_counted_once(tmp_path):
     """Killed after round 3 was drawn, and before its checkpoint: it has no row either."""
     meter, *_ = meter_of(ddp_skellam)

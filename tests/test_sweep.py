@@ -141,6 +141,13 @@ def test_a_setting_that_fails_or_diverges_is_told_and_the_others_go_on(tmp_path)
     assert err.splitlines()[-1] == told
 
 
+def test_a_run_that_was_killed_is_told_so_and_not_by_what_it_said_before(tmp_path):
+    rate = "--sweep=client_learning_rate=0.5"
+    code, _, err = run([*FAKE, rate, f"--output_dir={tmp_path}/s", "--", "--killed=1"])
+    assert code == 1
+    assert "client_learning_rate=0.5 seed 0: killed by signal 9, often for lack" in err
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -160,6 +167,14 @@ def test_bad_input_is_one_clear_line_and_starts_nothing_more(tmp_path, args, mes
     code, _, err = run([*FAKE, f"--output_dir={tmp_path}/s", "--jobs=1", *args])
     assert code != 0 and message in err and "Traceback" not in err
     assert rounds_of(tmp_path) == {}
+
+
+def test_a_flags_value_may_be_a_word_of_its_own(tmp_path):
+    without = [word for word in FAKE if not word.startswith("--rounds")]
+    command = [*without, RATES, f"--output_dir={tmp_path}/s", "--", "--rounds", "7", "-clients=3"]
+    code, _, err = run(command)
+    assert code == 0, err
+    assert set(rounds_of(tmp_path / "s").values()) == {7}
 
 
 def test_flags_of_all_runs_may_come_from_a_flagfile_and_may_not_change(tmp_path):

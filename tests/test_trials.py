@@ -70,6 +70,20 @@ def test_a_run_stops_past_the_factor_times_the_best_other_settings_mean():
     assert trials.next_rounds(slow, [*best, slow], TO_TARGET) == 50
 
 
+def test_a_setting_stops_others_only_once_all_of_its_seeds_have_reached_the_target():
+    lucky = [trial("0.3", [0.7], rounds=10), trial("0.3", [0.1] * 3, seed=1, rounds=30)]
+    other = trial("0.1", [0.1, 0.2], rounds=20)
+    assert math.isinf(trials.limit(other, [*lucky, other], TO_TARGET))
+    assert trials.next_rounds(other, [*lucky, other], TO_TARGET) == 40
+
+
+def test_a_run_that_was_ended_before_its_first_round_keeps_the_rounds_it_was_begun_with(tmp_path):
+    (tmp_path / "flags.txt").write_text("--seed=0\n--rounds=50\n")
+    begun = trials.Trial({"rate": "1"}, "rate=1", 0, tmp_path)
+    assert trials.next_rounds(begun, [begun], TO_TARGET) == 50
+    assert trials.next_rounds(begun, [begun], WHOLE) == 50
+
+
 def test_an_interrupted_run_is_not_given_fewer_rounds_than_it_was_begun_with():
     best = trial("0.3", [0.2, 0.7], rounds=20)
     begun = trial("0.1", [0.1, 0.2], rounds=40)

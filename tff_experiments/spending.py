@@ -135,12 +135,11 @@ class Meter:
         if not path.exists():
             secret = None if self._repeatable else secrets.token_hex(16)
             about = self._noise() | {"delta": self.budget.delta, "cohort_secret": secret}
-            _append(path, json.dumps(about, indent=1) + "\n")
+            _write_whole(path, json.dumps(about, indent=1) + "\n")
         secret = json.loads(path.read_text())["cohort_secret"]
         self.cohort_seed = None if secret is None else int(secret, 16)
         self._folder = folder
-        lines = (folder / LEDGER).read_text().splitlines() if (folder / LEDGER).exists() else []
-        entries = [json.loads(line) for line in lines]
+        entries = [json.loads(line) for line in _whole_lines(folder / LEDGER)]
         # What was drawn in a round that nobody saw is drawn anew.
         latest = {entry["round"]: entry["arrived"] for entry in entries if entry["round"] <= done}
         missing = set(range(1, done + 1)) - set(latest)
@@ -169,8 +168,31 @@ class Meter:
         }
 
 
+def _private(name: str, mode: int) -> int:
+    return os.open(name, mode, 0o600)
+
+
+def _write_whole(path: pathlib.Path, text: str) -> None:
+    """Writes a file that is there complete or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    _append(partial, text)
+    partial.rename(path)
+
+
+def _whole_lines(path: pathlib.Path) -> list[str]:
+    """A file's lines; one that was cut by a kill or a full disk, the last, is taken away: its round
+    was not released.
+    """
+    text = path.read_text() if path.exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        _write_whole(path, whole)
+    return whole.splitlines()
+
+
 def _append(path: pathlib.Path, text: str) -> None:
-    with open(path, "a", opener=lambda name, mode: os.open(name, mode, 0o600)) as file:
+    with open(path, "a", opener=_private) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

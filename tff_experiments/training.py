@@ -24,6 +24,7 @@ from tff_experiments import (
 )
 from tff_experiments.clients import attacks, participation, state_store
 from tff_experiments.datasets import federated_data
+from tff_experiments.runtime import client_round, native
 from tff_experiments.tasks import task as task_lib
 
 
@@ -91,6 +92,15 @@ class Hparams:
 
 DIVERGED = "train/diverged"
 """1 in the row of the round whose numbers stopped the run."""
+
+
+_KEEPS_WHAT_WAS_DONE = (
+    KeyboardInterrupt,
+    SystemExit,
+    ValueError,
+    client_round.ClientError,
+    native.WorkerLostError,
+)
 
 
 class DivergedError(RuntimeError):
@@ -192,9 +202,7 @@ def train(
                 _checkpoint(folder, *done, states)
             if is_met:
                 break
-    except DivergedError:
-        raise
-    except (KeyboardInterrupt, SystemExit, ValueError, RuntimeError):
+    except _KEEPS_WHAT_WAS_DONE:
         if done[0] not in (0, *checkpoints.rounds(folder.checkpoints)):
             _checkpoint(folder, *done, states)
         raise

@@ -16,6 +16,9 @@ import numpy as np
 
 from tff_experiments.datasets import federated_data
 
+# Much below, numpy's draw does not end.
+_LEAST_ALPHA = 1e-6
+
 
 @dataclasses.dataclass(frozen=True)
 class Hparams:
@@ -38,6 +41,11 @@ class Hparams:
         for name in ("clients", "shards_per_client", "alpha", "sigma"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"partition_{name} must be > 0, got {getattr(self, name)}.")
+        if self.alpha < _LEAST_ALPHA:
+            raise ValueError(
+                f"partition_alpha must be >= {_LEAST_ALPHA:g}, where a client has one label, got "
+                f"{self.alpha}."
+            )
         if not 0 <= self.similarity <= 1:
             raise ValueError(f"partition_similarity must be in 0 .. 1, got {self.similarity}.")
 

@@ -92,16 +92,21 @@ def make(
         loss: Whether test/loss is drawn, too.
 
     Raises:
-        ValueError: No run knows an axis that was asked for.
+        ValueError: No run knows an axis that was asked for, or there is nothing to draw.
     """
     metrics = list(dict.fromkeys([metric, "test/loss"][: 1 + loss]))
     lines = [_line(group, i, metrics) for i, group in enumerate(of)]
+    metrics = [name for name in metrics if any(name in line.curves for line in lines)]
+    if not metrics:
+        raise ValueError(
+            f"there is nothing to draw: no group has {metric} in a round that all of its seeds "
+            f"evaluated; --output_dir= prints the table alone."
+        )
     drawn = [curve for line in lines for curve in line.curves.values()]
     known = [a for a in AXIS_TITLES if any(np.isfinite(curve.x[a]).any() for curve in drawn)]
     if not set(axes) <= set(known):
         raise ValueError(f"--axes must be of {', '.join(known)}, got {', '.join(axes)}.")
     axes = list(axes) or known
-    metrics = [name for name in metrics if any(name in line.curves for line in lines)]
     labels = {group.runs[0].data for group in of if group.comparable}
     title = labels.pop() if len(labels) == 1 else groups.examples_of(of[0].runs[0].data)
     return Drawing(title, metrics, axes, lines)

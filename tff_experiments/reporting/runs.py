@@ -117,7 +117,9 @@ def find(names: Sequence[str]) -> list[pathlib.Path]:
     """
     found: dict[pathlib.Path, pathlib.Path] = {}
     for name in names:
-        paths = [path for match in sorted(glob.glob(name)) for path in _below(pathlib.Path(match))]
+        # A name that is there is no pattern, whatever is in it.
+        matches = [name] if pathlib.Path(name).exists() else sorted(glob.glob(name))
+        paths = [path for match in matches for path in _below(pathlib.Path(match))]
         if not paths:
             raise ValueError(f"there is no run at {name}.")
         for path in paths:

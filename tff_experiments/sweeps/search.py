@@ -100,7 +100,12 @@ def _finish(trial: trials.Trial, process: subprocess.Popen, tried, plan: trials.
     if trial.failure or trials.is_diverged(trial):
         return
     if process.returncode or trial.rounds <= before:
-        trial.failure = jobs.last_words(_log(trial))
+        killed = process.returncode < 0
+        trial.failure = (
+            f"killed by signal {-process.returncode}, often for lack of memory"
+            if killed
+            else jobs.last_words(_log(trial))
+        )
     if process.returncode == _BAD_INPUT and not any(other.rounds for other in tried):
         raise ValueError(f"{trial.name}: {trial.failure}")
 

@@ -72,7 +72,7 @@ def parse(texts: Sequence[str]) -> list[Axis]:
 def _axis(text: str) -> Axis:
     name, _, values = text.removeprefix("--").partition("=")
     how, *ends = values.split(":")
-    if not name or not values:
+    if not name or not values.strip(","):
         raise ValueError(f"--sweep must be name=value,value or name=log:low:high, got {text!r}.")
     if how not in _DRAWS:
         return Axis(name, tuple(dict.fromkeys(filter(None, values.split(",")))))

@@ -85,6 +85,16 @@ class Trial:
         """Rounds that are done."""
         return self.run.rounds if self.run else 0
 
+    @property
+    def asked(self) -> int:
+        """The --rounds that it was begun with, fewer than which it refuses; 0 before that."""
+        path = self.folder / runs_lib.FLAGS
+        if self.run:
+            flags = self.run.flags
+        else:  # It was ended before its first round was over.
+            flags = runs_lib.parse_flags(path.read_text().splitlines()) if path.exists() else {}
+        return int(flags.get("rounds", 0))
+
 
 def _has_rounds(folder: pathlib.Path) -> bool:
     path = folder / runs_lib.METRICS
@@ -95,9 +105,11 @@ def limit(trial: Trial, trials: Iterable[Trial], plan: Plan) -> float:
     """Rounds beyond which a run is not worth its time; infinity while nobody knows."""
     reached: dict[str, list[float]] = {}
     for other in trials:
-        if other.name != trial.name and not math.isnan(other.reached):
+        if other.name != trial.name:
             reached.setdefault(other.name, []).append(other.reached)
-    best = min((float(np.mean(rounds)) for rounds in reached.values()), default=math.inf)
+    # A setting is as good as the mean over its seeds, once all of them have reached the target.
+    means = [float(np.mean(rounds)) for rounds in reached.values()]
+    best = min((mean for mean in means if not math.isnan(mean)), default=math.inf)
     return math.inf if math.isinf(best) else math.ceil(best * plan.stop_factor)
 
 
@@ -106,13 +118,11 @@ def next_rounds(trial: Trial, trials: Sequence[Trial], plan: Plan) -> int:
     if trial.failure or has_ended(trial, plan) or is_diverged(trial):
         return 0
     if math.isnan(plan.target):
-        return plan.rounds
+        return max(plan.rounds, trial.asked)
     most = min(plan.rounds, limit(trial, trials, plan))
     if trial.rounds >= most or not math.isnan(trial.reached):
         return 0
-    # A run that was interrupted can't be given fewer rounds than it was begun with.
-    asked = int(trial.run.flags.get("rounds", 0)) if trial.run else 0
-    return max(int(min(trial.rounds + plan.step, most)), asked)
+    return max(int(min(trial.rounds + plan.step, most)), trial.asked)
 
 
 def choose(
