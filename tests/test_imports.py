@@ -100,6 +100,7 @@ MAY = {
         "cohorts",
         "datasets",
         "evaluation",
+        "goals",
         "personal_evaluation",
         "runtime",
         "secure_sum",
