@@ -116,11 +116,6 @@ def make_command(base: list[str]):
     return command
 
 
-def gives(arg: str, name: str) -> bool:
-    """Whether an argument is a flag of this name, with its value or before it."""
-    return arg.startswith("-") and arg.lstrip("-").partition("=")[0] == name
-
-
 def joined(base: list[str]) -> list[str]:
     """Flags as --name=value, also those whose value is a word of its own."""
     found: list[str] = []
@@ -134,8 +129,9 @@ def joined(base: list[str]) -> list[str]:
 
 def sweep(base: list[str]) -> int:
     """Searches, then says what is the best; returns the exit code."""
+    base = joined(base)
     for name in ("seed", "output_dir"):
-        if any(gives(arg, name) for arg in base):
+        if name in runs.parse_flags(base):
             raise ValueError(
                 f"--{name} after '--': the search gives each run this flag itself; use --seeds and "
                 f"--output_dir before '--'."
@@ -149,7 +145,7 @@ def sweep(base: list[str]) -> int:
             raise ValueError(f"--sweep={axis.name}: the search gives each run this flag itself.")
     drawn = FLAGS.samples and space.sample(axes, FLAGS.samples, seed=FLAGS.sample_seed)
     folder = pathlib.Path(FLAGS.output_dir)
-    search.claim(folder, [arg for arg in base if not any(gives(arg, name) for name in OURS)])
+    search.claim(folder, [arg for arg in base if not runs.parse_flags([arg]).keys() & set(OURS)])
     tried = search.prepare(folder, drawn or space.grid(axes), seeds=FLAGS.seeds, plan=plan)
     num_jobs = FLAGS.jobs or min(4, len(os.sched_getaffinity(0)))
     display = Display(tried, plan)

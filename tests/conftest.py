@@ -1,5 +1,6 @@
 """Fixtures: shared handwriting where it is, a cache of the tests' own, small data."""
 
+import importlib.util
 import os
 import pathlib
 
@@ -79,3 +80,12 @@ def tiny():
     columns = {"images": images, "labels": np.array([0, 1, 0, 1, 0, 1], np.int32)}
     split = federated_data.by_client(columns, np.array(["c", "b", "c", "a", "b", "c"]))
     return federated_data.FederatedData("tiny", split, split, num_classes=2)
+
+
+@pytest.fixture
+def publish():
+    """scripts/publish.py as a module."""
+    spec = importlib.util.spec_from_file_location("publish", REPO / "scripts" / "publish.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,6 +1,5 @@
 """scripts/compare.py and scripts/publish.py as a user starts them."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -82,10 +81,7 @@ def test_it_starts_without_tensorflow():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_published_run_tells_the_same_totals_as_its_folder(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("publish", REPO / "scripts" / "publish.py")
-    publish = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(publish)
+def test_a_published_run_tells_the_same_totals_as_its_folder(tmp_path, monkeypatch, publish):
     monkeypatch.setattr(publish, "REPO", tmp_path)
     made = helpers.rows([0.5, 0.8])
     made[3]["seconds/round"] = 40.0

@@ -34,7 +34,7 @@ MAY = {
         "secure_sum",
         "tasks",
     },
-    "checkpoints": set(),
+    "checkpoints": {"whole_files"},
     "cohorts": {"clients", "datasets", "runtime", "sampling", "tasks"},
     "compatibility": set(),
     "clients": {"checkpoints", "sampling", "secure_sum"},
@@ -69,15 +69,15 @@ MAY = {
     "progress": set(),
     "private_noise": set(),
     "quiet": set(),
-    "records": set(),
+    "records": {"whole_files"},
     "reporting": set(),
     # What computes a number imports its room where it is asked.
     "reproduction": {"benchmarks", "privacy", "reporting", "sweeps"},
     "runtime": {"datasets", "private_noise", "secure_sum"},
     "sampling": set(),
     "secure_sum": set(),
-    "spending": {"privacy"},
-    "sweeps": {"reporting"},
+    "spending": {"privacy", "whole_files"},
+    "sweeps": {"reporting", "whole_files"},
     "tasks": {"datasets"},
     "training": {
         "auditing",
@@ -107,6 +107,7 @@ MAY = {
         "spending",
         "tasks",
     },
+    "whole_files": set(),
 }
 NO_TENSORFLOW = (
     *(

@@ -1,20 +1,9 @@
 """scripts/publish.py: what the files are called, and what is no run."""
 
-import importlib.util
 import pathlib
 import types
 
-import pytest
-from conftest import REPO
 from reporting_helpers import rows, write
-
-
-@pytest.fixture
-def publish():
-    spec = importlib.util.spec_from_file_location("publish", REPO / "scripts" / "publish.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_runs_of_a_search_are_told_apart_by_their_settings(publish):

@@ -15,6 +15,8 @@ import numpy as np
 import tree
 from absl import logging
 
+from tff_experiments import whole_files
+
 KEEP = 2
 _DIGEST_BYTES = 32
 # numpy parses arrays' headers with `ast`, in which CPython 3.11 fails where two threads are at once
@@ -51,14 +53,7 @@ def write(path: pathlib.Path, state: Any, *, sync: bool = True) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, *[np.asarray(leaf) for leaf in tree.flatten(state)])
     content = buffer.getvalue()
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(hashlib.sha256(content).digest())
-        file.write(content)
-        file.flush()
-        if sync:
-            os.fsync(file.fileno())
-    partial.rename(path)
+    whole_files.write(path, hashlib.sha256(content).digest() + content, sync=sync)
 
 
 def sync(path: pathlib.Path) -> None:

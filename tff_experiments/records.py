@@ -22,6 +22,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tff_experiments import whole_files
+
 METRICS_FILE = "metrics.jsonl"
 CLIENTS_FILE = "clients.csv"
 
@@ -81,13 +83,13 @@ class RunFolder:
                 )
             # Which code made the earlier rounds must not be forgotten.
             about = {**about, "earlier": [*begun.pop("earlier", []), begun]}
-        _write_whole(about_file, json.dumps(about, indent=1) + "\n")
-        _write_whole(flags_file, "\n".join(flags) + "\n")
+        whole_files.write(about_file, json.dumps(about, indent=1) + "\n")
+        whole_files.write(flags_file, "\n".join(flags) + "\n")
 
     def restart_after(self, round_num: int) -> None:
         """Drops what was recorded of later rounds, and opens the files for the rounds to come."""
         kept = [row for row in read_metrics(self.path) if row["round"] <= round_num]
-        _write_whole(self.path / METRICS_FILE, "".join(_line(row) for row in kept))
+        whole_files.write(self.path / METRICS_FILE, "".join(_line(row) for row in kept))
         if _clients_round(self.path / CLIENTS_FILE) > round_num:
             (self.path / CLIENTS_FILE).unlink()
         shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
@@ -108,7 +110,7 @@ class RunFolder:
         """
         # First, so that no row of an evaluation is kept without its clients.
         if of_clients:
-            _write_whole(self.path / CLIENTS_FILE, _table(row["round"], of_clients))
+            whole_files.write(self.path / CLIENTS_FILE, _table(row["round"], of_clients))
         self._metrics.write(_line(row))
         self._metrics.flush()
         self._summarize(row)
@@ -150,15 +152,6 @@ def _line(row: dict[str, Any]) -> str:
         k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
     }
     return json.dumps(finite) + "\n"
-
-
-def _write_whole(path: pathlib.Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
 
 
 def _table(round_num: int, of_clients: Mapping[str, Mapping[str, float]]) -> str:

@@ -13,9 +13,11 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from tff_experiments import whole_files
 from tff_experiments.privacy import accountants, budget, mechanisms, plan, rules
 
 NOISE, LEDGER = "privacy.json", "privacy.jsonl"
+_MODE = 0o600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Meter:
         if not path.exists():
             secret = None if self._repeatable else secrets.token_hex(16)
             about = self._noise() | {"delta": self.budget.delta, "cohort_secret": secret}
-            _write_whole(path, json.dumps(about, indent=1) + "\n")
+            whole_files.write(path, json.dumps(about, indent=1) + "\n", mode=_MODE)
         secret = json.loads(path.read_text())["cohort_secret"]
         self.cohort_seed = None if secret is None else int(secret, 16)
         self._folder = folder
@@ -168,18 +170,6 @@ class Meter:
         }
 
 
-def _private(name: str, mode: int) -> int:
-    return os.open(name, mode, 0o600)
-
-
-def _write_whole(path: pathlib.Path, text: str) -> None:
-    """Writes a file that is there complete or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    _append(partial, text)
-    partial.rename(path)
-
-
 def _whole_lines(path: pathlib.Path) -> list[str]:
     """A file's lines; one that was cut by a kill or a full disk, the last, is taken away: its round
     was not released.
@@ -187,12 +177,12 @@ def _whole_lines(path: pathlib.Path) -> list[str]:
     text = path.read_text() if path.exists() else ""
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
-        _write_whole(path, whole)
+        whole_files.write(path, whole, mode=_MODE)
     return whole.splitlines()
 
 
 def _append(path: pathlib.Path, text: str) -> None:
-    with open(path, "a", opener=_private) as file:
+    with open(path, "a", opener=lambda name, flags: os.open(name, flags, _MODE)) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -178,7 +178,7 @@ def train(
     states = _states(process, folder, first)
     rounds = training_rounds.Rounds(
         process, task, data, hparams, runtime=runtime, world=world, attacking=attacking,
-        states=states, meter=meter, auditor=auditor,
+        states=states, meter=meter, auditor=auditor, goal=goal,
     )  # fmt: skip
     rounds.show_auditor(kept)
     # A round and its state change together: an interrupt may come between any two lines.

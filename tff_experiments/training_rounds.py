@@ -42,12 +42,14 @@ class Rounds:
         states: state_store.StateStore | None,
         meter: spending.Meter | None,
         auditor: auditing.Auditor | None,
+        goal: goals.Goal | None,
     ):
-        """Args as `training.train` has them, and `states`, those of clients that keep one."""
+        """Args as `training.train` has them; `states`, those of clients that keep one; and `goal`,
+        after which no round comes, so that it is evaluated.
+        """
         self._process, self._task, self._data, self._hparams = process, task, data, hparams
         self._runtime, self._attacking, self._states = runtime, attacking, states
-        self._meter, self._auditor = meter, auditor
-        self._goal = goals.parse(hparams.stop_at)
+        self._meter, self._auditor, self._goal = meter, auditor, goal
         self._cohorts = cohorts.participants(
             hparams, data, world, process, meter and meter.cohort_seed
         )

@@ -78,7 +78,11 @@ def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
-def last_words(log: pathlib.Path) -> str:
-    """The last line that a command said, without its "error: "."""
+def last_words(process: subprocess.Popen, log: pathlib.Path) -> str:
+    """The last line that a command said, without its "error: "; of one that was killed by a signal,
+    which says nothing, the signal.
+    """
+    if process.returncode < 0:
+        return f"killed by signal {-process.returncode}, often for lack of memory"
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1].strip().removeprefix("error: ") if lines else "it said nothing"

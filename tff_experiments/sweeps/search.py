@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
+from tff_experiments import whole_files
 from tff_experiments.reporting import runs as runs_lib
 from tff_experiments.sweeps import jobs, space, trials
 
@@ -44,7 +45,7 @@ def claim(folder: pathlib.Path, base: Sequence[str]) -> None:
                 f"); name another --output_dir, or give the same flags."
             )
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"base": list(base)}, indent=1) + "\n")
+    whole_files.write(path, json.dumps({"base": list(base)}, indent=1) + "\n")
 
 
 def run(
@@ -100,12 +101,7 @@ def _finish(trial: trials.Trial, process: subprocess.Popen, tried, plan: trials.
     if trial.failure or trials.is_diverged(trial):
         return
     if process.returncode or trial.rounds <= before:
-        killed = process.returncode < 0
-        trial.failure = (
-            f"killed by signal {-process.returncode}, often for lack of memory"
-            if killed
-            else jobs.last_words(_log(trial))
-        )
+        trial.failure = jobs.last_words(process, _log(trial))
     if process.returncode == _BAD_INPUT and not any(other.rounds for other in tried):
         raise ValueError(f"{trial.name}: {trial.failure}")
 
