@@ -190,6 +190,34 @@ def test_a_resumed_run_has_spent_what_an_uninterrupted_one_has(linear, ten_clien
     assert rows[-1]["privacy/epsilon"] == meter.budget.spent(arrived) > meter.budget.spent(full)
 
 
+@pytest.mark.parametrize("killed", [3, 6])
+def test_a_round_killed_between_its_checkpoint_and_its_record_is_recorded_on_resume(
+    killed, linear, ten_clients, tmp_path, monkeypatch
+):
+    """It can't be drawn anew; round 3 and the last, 6, are evaluated, by client too."""
+    hparams = dataclasses.replace(HPARAMS, eval_clients=True)
+    monkeypatch.setitem(globals(), "HPARAMS", hparams)
+    whole = private_run(tmp_path / "whole", linear, ten_clients)
+    record = records.RunFolder.record
+
+    def kill(folder, row, of_clients):
+        if row["round"] == killed:
+            raise RuntimeError("killed")
+        record(folder, row, of_clients)
+
+    with monkeypatch.context() as during:
+        during.setattr(records.RunFolder, "record", kill)
+        with pytest.raises(RuntimeError, match="killed"):
+            private_run(tmp_path / "cut", linear, ten_clients)
+    rows = private_run(tmp_path / "cut", linear, ten_clients)
+
+    assert [list(row) for row in rows] == [list(row) for row in whole]
+    other = {k for a, b in zip(rows, whole, strict=True) for k in a if a[k] != b[k]}
+    assert {name for name in other if "seconds" not in name} <= {"memory/peak_bytes"}
+    tables = [(tmp_path / name / records.CLIENTS_FILE).read_text() for name in ("whole", "cut")]
+    assert tables[0] == tables[1] and tables[0].startswith("round,client,")
+
+
 def test_a_run_that_goes_on_with_other_noise_is_refused(linear, ten_clients, tmp_path):
     private_run(tmp_path, linear, ten_clients, module=dp_fedavg, rounds=2)
     private_run(tmp_path, linear, ten_clients, module=dp_fedavg, rounds=3)
