@@ -26,13 +26,6 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
     assert state["weights"][0].dtype == np.float32 and state["step"] == 3
 
 
-def test_a_note_comes_back_with_its_state(tmp_path):
-    checkpoints.save(tmp_path, 7, STATE, "öne\nnote")
-    checkpoints.save(tmp_path, 8, STATE)
-    assert [checkpoints.read_note(tmp_path, round_num) for round_num in (7, 8)] == ["öne\nnote", ""]
-    assert checkpoints.load(tmp_path, 7, STATE)["step"] == 3
-
-
 def test_the_last_two_are_kept(tmp_path):
     for round_num in (5, 10, 15):
         checkpoints.save(tmp_path, round_num, STATE)

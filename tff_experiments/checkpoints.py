@@ -1,8 +1,7 @@
 """Checkpoints of a run's state: one file each, complete or absent, with a digest that shows damage.
 
-A file is the SHA-256 of the rest, then an .npz of the state's leaves in order, and of a note. It
-is written under another name, synced and renamed, so that a kill at any moment leaves whole files
-only.
+A file is the SHA-256 of the rest, then an .npz of the state's leaves in order. It is written under
+another name, synced and renamed, so that a kill at any moment leaves whole files only.
 """
 
 import hashlib
@@ -20,7 +19,6 @@ from tff_experiments import whole_files
 
 KEEP = 2
 _DIGEST_BYTES = 32
-_NOTE = "note"
 # numpy parses arrays' headers with `ast`, in which CPython 3.11 fails where two threads are at once
 # ("AST constructor recursion depth mismatch", github.com/python/cpython/issues/106905).
 _PARSING = threading.Lock()
@@ -35,12 +33,12 @@ def rounds(folder: pathlib.Path) -> list[int]:
     return sorted(int(path.stem.removeprefix("round_")) for path in folder.glob("round_*.ckpt"))
 
 
-def save(folder: pathlib.Path, round_num: int, state: Any, note: str = "") -> None:
-    """Writes the state after a round, and a note that comes with it, and removes all but the last
-    KEEP checkpoints; raises OSError.
+def save(folder: pathlib.Path, round_num: int, state: Any) -> None:
+    """Writes the state after a round and removes all but the last KEEP checkpoints; raises
+    OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write(_path(folder, round_num), state, note=note)
+    write(_path(folder, round_num), state)
     for old in rounds(folder)[:-KEEP]:
         _path(folder, old).unlink()
 
@@ -50,18 +48,10 @@ def load(folder: pathlib.Path, round_num: int, like: Any) -> Any:
     return read(_path(folder, round_num), like)
 
 
-def read_note(folder: pathlib.Path, round_num: int) -> str:
-    """The note that came with a checkpoint that `load` can read, "" where there was none."""
-    packed = io.BytesIO(_path(folder, round_num).read_bytes()[_DIGEST_BYTES:])
-    with _PARSING, np.load(packed, allow_pickle=False) as file:
-        return file[_NOTE].tobytes().decode() if _NOTE in file.files else ""
-
-
-def write(path: pathlib.Path, state: Any, *, note: str = "", sync: bool = True) -> None:
+def write(path: pathlib.Path, state: Any, *, sync: bool = True) -> None:
     """Writes a file that is there complete or not at all, and with `sync` survives a power cut."""
     buffer = io.BytesIO()
-    notes = {_NOTE: np.frombuffer(note.encode(), np.uint8)} if note else {}
-    np.savez(buffer, *[np.asarray(leaf) for leaf in tree.flatten(state)], **notes)
+    np.savez(buffer, *[np.asarray(leaf) for leaf in tree.flatten(state)])
     content = buffer.getvalue()
     whole_files.write(path, hashlib.sha256(content).digest() + content, sync=sync)
 
@@ -90,7 +80,7 @@ def read(path: pathlib.Path, like: Any) -> Any:
         raise ValueError(f"checkpoint {path} is damaged.")
     packed = io.BytesIO(content[_DIGEST_BYTES:])
     with _PARSING, np.load(packed, allow_pickle=False) as file:
-        leaves = [file[f"arr_{i}"] for i in range(len(set(file.files) - {_NOTE}))]
+        leaves = [file[f"arr_{i}"] for i in range(len(file.files))]
     wanted = [np.asarray(leaf) for leaf in tree.flatten(like)]
     if [(leaf.shape, leaf.dtype) for leaf in leaves] != [
         (leaf.shape, leaf.dtype) for leaf in wanted

@@ -5,7 +5,6 @@ number, so that a run that was killed goes on as if it had not been.
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -172,10 +171,7 @@ def train(
     if meter is not None:
         meter.claim(folder.path, first, int(before[-1]["round"]) if before else 0)
     folder.restart_after(first)
-    kept = [row for row in before if row["round"] <= first]
-    for row, of_clients in _lost_records(folder, first, kept):
-        folder.record(row, of_clients)
-        kept.append(row)
+    kept = records.read_metrics(folder.path)
     if any(row.get(goals.MET) for row in kept):
         return state
     goal = goals.parse(hparams.stop_at)
@@ -186,7 +182,7 @@ def train(
     )  # fmt: skip
     rounds.show_auditor(kept)
     # A round and its state change together: an interrupt may come between any two lines.
-    done = first, state, None
+    done = first, state
     try:
         for round_num in range(first + 1, hparams.rounds + 1):
             state, row, of_clients = rounds.run(done[1], round_num)
@@ -196,12 +192,13 @@ def train(
             record = row | {name: 1 for name, there in marks.items() if there}, of_clients
             if meter is not None and not bad:
                 # Nobody sees a private round that a resumed run would draw anew.
-                done = round_num, state, record
+                folder.prepare(*record)
+                done = round_num, state
                 _checkpoint(folder, *done, states)
             folder.record(*record)
             on_round(row)
             _check_finite(bad, round_num, folder)
-            done = round_num, state, record
+            done = round_num, state
             due = is_met or training_rounds.due(round_num, hparams.checkpoint_every, hparams.rounds)
             if meter is None and due:
                 _checkpoint(folder, *done, states)
@@ -212,16 +209,6 @@ def train(
             _checkpoint(folder, *done, states)
         raise
     return done[1]
-
-
-def _lost_records(folder: records.RunFolder, first: int, kept: list[dict[str, float]]) -> list[Any]:
-    """What `folder.record` takes of round `first`, where it ended after its checkpoint and before
-    its record: none or one.
-    """
-    if first in (0, *(row["round"] for row in kept)):
-        return []
-    note = checkpoints.read_note(folder.checkpoints, first)
-    return [json.loads(note)] if note else []
 
 
 def _states(process, folder: records.RunFolder, first: int) -> state_store.StateStore | None:
@@ -269,11 +256,10 @@ def _check_finite(bad: list[str], round_num: int, folder: records.RunFolder) -> 
         )
 
 
-def _checkpoint(folder: records.RunFolder, round_num: int, state: Any, record, states) -> None:
-    """The record of the round is kept with its state, in case it is written nowhere else."""
+def _checkpoint(folder: records.RunFolder, round_num: int, state: Any, states) -> None:
     folder.sync()
     if states is not None:
         states.sync()
-    checkpoints.save(folder.checkpoints, round_num, state, json.dumps(record))
+    checkpoints.save(folder.checkpoints, round_num, state)
     if states is not None:
         states.drop_before(checkpoints.rounds(folder.checkpoints)[0])
