@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import tensorflow_federated as tff
 
-from tff_experiments import datasets
+from tff_experiments import datasets, tracing
 from tff_experiments.datasets import digits, federated_data, partition
 from tff_experiments.runtime import local, native
 
+tracing.make_cheaper()
 REPO = pathlib.Path(__file__).resolve().parents[1]
 SHARED = pathlib.Path(os.environ.get("TFF_EXPERIMENTS_SHARED", REPO.parent / "shared")) / "data"
 

@@ -52,6 +52,7 @@ MAY = {
         "secure_sum",
         "spending",
         "tasks",
+        "tracing",
         "training",
     },
     "flags": {"datasets", "plugins"},
@@ -79,6 +80,7 @@ MAY = {
     "spending": {"privacy", "whole_files"},
     "sweeps": {"reporting", "whole_files"},
     "tasks": {"datasets"},
+    "tracing": set(),
     "training": {
         "auditing",
         "checkpoints",

@@ -28,6 +28,7 @@ from tff_experiments import (
     secure_sum,
     spending,
     tasks,
+    tracing,
     training,
 )
 from tff_experiments.algorithms import ingredients, optimizers
@@ -241,6 +242,7 @@ class Experiment:
     def build_process(self, task, data, factory=None):
         """Makes the TFF process around an aggregator, or the one that is chosen."""
         module, hparams = self.module("aggregator"), self.hparams
+        tracing.make_cheaper()
         return self.module("algorithm").build(
             self.own("algorithm"),
             ingredients.Ingredients(
