@@ -10,6 +10,9 @@ from tff_experiments.datasets import federated_data
 from tff_experiments.tasks import task as task_lib
 
 BATCH_SIZE = 512
+# As many on any machine: last bits depend on it, where sessions have threads of their own (see
+# `runtime.sessions`).
+_THREADS = 8
 
 
 class Evaluator:
@@ -40,7 +43,8 @@ class Evaluator:
             self._values = [tf.compat.v1.placeholder(v.dtype, v.shape) for v in self._variables]
             pairs = zip(self._variables, self._values, strict=True)
             self._assign = [variable.assign(value) for variable, value in pairs]
-        self._session = tf.compat.v1.Session(graph=self._graph)
+        config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=_THREADS)
+        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
 
     def per_example(self, weights: tff.learning.models.ModelWeights) -> dict[str, np.ndarray]:
         """Each metric of each example, {metric: float32 [all examples]}, client after client."""

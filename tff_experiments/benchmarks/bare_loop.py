@@ -4,14 +4,17 @@ A process' thread count is TensorFlow's global one, so that each variant needs i
 """
 
 import multiprocessing
+import os
 import time
 
 import tensorflow as tf
 
 from tff_experiments.benchmarks import cases
+from tff_experiments.runtime import sessions
 
 
 def _serve(pipe, case: cases.Case, num_clients: int, threads: int) -> None:
+    os.environ.pop(sessions.OWN_THREADS, None)  # As a plain script has it.
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     task, columns = case.build_task()

@@ -99,6 +99,7 @@ class ClientGraph:
         accumulator: The accumulator's leaves.
         restored: Placeholders of an accumulator from before, which `restore` goes back to.
         restore: See there.
+        threads: How many an operation may take.
     """
 
     graph: tf.Graph
@@ -113,15 +114,17 @@ class ClientGraph:
     accumulator: list[tf.Tensor]
     restored: list[tf.Tensor]
     restore: tf.Operation
+    threads: int
 
     @classmethod
-    def build(cls, form, layout: Layout, *, device: str) -> "ClientGraph":
+    def build(cls, form, layout: Layout, *, device: str, threads: int = 1) -> "ClientGraph":
         """Builds the graph.
 
         Args:
             form: The MapReduceForm.
             layout: How clients' values enter.
             device: Where TensorFlow should place client work, such as "/GPU:0"; "" is its choice.
+            threads: How many an operation may take.
 
         Returns:
             The `ClientGraph`.
@@ -146,6 +149,7 @@ class ClientGraph:
                 call_feeds=[*placed.feeds, *keys, *work.noise],
                 secure=secure,
                 kept=[update[i] for i in kept_leaves(form)],
+                threads=threads,
                 **_accumulators(form, update),
             )
 
@@ -231,12 +235,12 @@ def _assign(name: str, types, values: Sequence[tf.Tensor]) -> tf.Operation:
 
 
 class Worker:
-    """A session on one thread that trains clients one after the other."""
+    """A session that trains clients one after the other."""
 
     def __init__(self, graph: ClientGraph):
         """Opens the session."""
         self._graph = graph
-        self._session = sessions.session(graph.graph, threads=1)
+        self._session = sessions.session(graph.graph, threads=graph.threads)
         # What is drawn here is drawn anew for each client.
         self._session.run(graph.work.setup, graph.work.keys_feed(0, 0, ""))
         make = lambda *args: sessions.callable_of(self._session, *args)

@@ -38,7 +38,11 @@ class Hparams:
     """Knobs of our runtime."""
 
     client_workers: int = 0
-    """Clients that are trained at the same time, each on one thread; 0 is one per core."""
+    """Clients that are trained at the same time; 0 is one per core."""
+    client_threads: int = 1
+    """Threads of each client's training; last bits depend on it, and on no number of cores. More
+    than 1 is for rounds of fewer clients than there are cores.
+    """
     on_client_error: Literal["stop", "drop"] = "stop"
     """What a failed client does: stop the run, or be left out of its round and counted."""
     allow_plain_slots: bool = False
@@ -56,6 +60,8 @@ class Hparams:
     def __post_init__(self):
         if self.client_workers < 0:
             raise ValueError(f"client_workers must be >= 0, got {self.client_workers}.")
+        if self.client_threads < 1:
+            raise ValueError(f"client_threads must be >= 1, got {self.client_threads}.")
         if self.secure_sum_seed < -1:
             raise ValueError(f"secure_sum_seed must be >= -1, got {self.secure_sum_seed}.")
         if self.seed_noise < -1:
@@ -188,8 +194,12 @@ class Context(tff.framework.SyncContext):
         return self._compiled[id(comp)]
 
     def _threads(self, form) -> threads.Threads:
-        num_workers = self._hparams.client_workers or len(os.sched_getaffinity(0))
-        return threads.Threads(form, num_workers=num_workers, devices=client_devices())
+        return threads.Threads(
+            form,
+            num_workers=self._hparams.client_workers or len(os.sched_getaffinity(0)),
+            devices=client_devices(),
+            client_threads=self._hparams.client_threads,
+        )
 
     def _forget(self, key: int) -> None:
         if key in self._compiled:

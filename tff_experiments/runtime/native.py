@@ -22,7 +22,7 @@ import portpicker
 import tensorflow_federated as tff
 
 from tff_experiments.datasets import batching
-from tff_experiments.runtime import clients
+from tff_experiments.runtime import clients, sessions
 
 START_SECONDS = 60
 _PR_SET_PDEATHSIG = 1
@@ -64,6 +64,7 @@ class Worker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL if quiet else sys.stderr,
+            env={k: v for k, v in os.environ.items() if k != sessions.OWN_THREADS},
             start_new_session=True,
             preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
         )

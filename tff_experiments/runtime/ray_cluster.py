@@ -78,20 +78,25 @@ def use(hparams: Hparams, *, quiet: bool = True, seed: int = 0, secure_sum: Any 
     shared = local.Hparams(**{name: getattr(hparams, name) for name in names})
     with (
         connected(hparams, quiet=quiet) as num_cpus,
-        crew(hparams.client_workers or num_cpus, gpus=hparams.ray_gpus_per_worker) as make_crew,
+        crew(
+            hparams.client_workers or num_cpus,
+            gpus=hparams.ray_gpus_per_worker,
+            threads=hparams.client_threads,
+        ) as make_crew,
         local.use(shared, seed=seed, secure_sum=secure_sum, make_crew=make_crew) as context,
     ):
         yield context
 
 
 @contextlib.contextmanager
-def crew(num_workers: int, *, gpus: float = 0.0):
+def crew(num_workers: int, *, gpus: float = 0.0, threads: int = 1):
     """Actors on the cluster that this process is connected to; yields `make_crew` for a context."""
     from tff_experiments.runtime import ray_pool
 
     pool = ray_pool.Pool(num_workers, gpus=gpus)
     try:
-        yield functools.partial(ray_pool.Crew, pool=pool, device="/GPU:0" if gpus else "")
+        device = "/GPU:0" if gpus else ""
+        yield functools.partial(ray_pool.Crew, pool=pool, device=device, threads=threads)
     finally:
         pool.close()
 

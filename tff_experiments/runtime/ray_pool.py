@@ -114,15 +114,16 @@ class Pool:
 class Crew:
     """One process' clients on the pool; see `rounds.Crew`."""
 
-    def __init__(self, form, *, pool: Pool, device: str):
+    def __init__(self, form, *, pool: Pool, device: str, threads: int):
         """Starts without a graph.
 
         Args:
             form: The MapReduceForm.
             pool: Who works.
             device: Where TensorFlow should place client work; "" is its choice.
+            threads: How many an operation of a client may take.
         """
-        self._form, self._pool, self._device = form, pool, device
+        self._form, self._pool, self._device, self._threads = form, pool, device, threads
         self._slots = secure_slots.SecureSlots(form)
         self._programs: dict[Any, ray.ObjectRef] = {}
 
@@ -152,7 +153,9 @@ class Crew:
 
     def _program(self, layout: client_work.Layout) -> ray.ObjectRef:
         if layout.key not in self._programs:
-            graph = client_work.ClientGraph.build(self._form, layout, device=self._device)
+            graph = client_work.ClientGraph.build(
+                self._form, layout, device=self._device, threads=self._threads
+            )
             program = ray_actor.Program(graph.pack(), self._slots)
             self._programs[layout.key] = ray.put(program)
         return self._programs[layout.key]

@@ -4,6 +4,7 @@ A session has its own variables, random keys and threads: two of them run one gr
 without touching each other, which TensorFlow's global runtime does not allow.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,11 +13,25 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from absl import logging
 from tensorflow.core.protobuf import config_pb2
+from tensorflow.python.eager import context as eager_context
 
 from tff_experiments import private_noise
 from tff_experiments.runtime import randomness, tensorflow_part, variables
 
 _CALLER_THREAD = -1
+# How TensorFlow divides an operation, and so its last bits, depends on the threads it may take: the
+# server's part has as many on any machine.
+_SERVER_THREADS = 4
+# TensorFlow reads it once, when something runs for the first time. Without it all sessions of a
+# process share the threads of the first, which are as many as cores.
+OWN_THREADS = "TF_OVERRIDE_GLOBAL_THREADPOOL"
+if eager_context.context()._initialized and OWN_THREADS not in os.environ:
+    logging.warning(
+        "TensorFlow ran before tff_experiments.runtime was imported, so that clients share one "
+        "pool of threads: rounds are slower, and last bits depend on the number of cores. Import "
+        "it first."
+    )
+os.environ.setdefault(OWN_THREADS, "1")
 
 
 class Imported(NamedTuple):
@@ -117,13 +132,14 @@ def _destroy(graph_def, scope: str) -> list[tf.Operation]:
 
 
 def session(graph: tf.Graph, *, threads: int) -> tf.compat.v1.Session:
-    """Opens a session with threads of its own; 0 is TensorFlow's shared ones."""
+    """Opens a session of which each operation may take so many threads, its own."""
     # Grappler brings nothing measurable here, takes half of the time to compile, and rewrites
     # arithmetic (a division by a constant becomes a product), so that results differ from TFF's.
     # Calls of TFF's functions ask for it on their own: these are inlined and rewritten as by TFF.
     config = without_grappler()
-    config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = threads
-    config.use_per_session_threads = threads > 0
+    config.intra_op_parallelism_threads = threads
+    config.inter_op_parallelism_threads = 1
+    config.use_per_session_threads = True
     config.allow_soft_placement = True
     config.gpu_options.allow_growth = True
     return tf.compat.v1.Session(graph=graph, config=config)
@@ -185,7 +201,7 @@ class Function:
             return []
         keys = imported.keys_feed(seed, round_num, f"server/{self.name}")
         if self._session is None:
-            self._session = session(self._graph, threads=0)
+            self._session = session(self._graph, threads=_SERVER_THREADS)
             self._session.run(imported.setup, keys)
             feeds = [*self._feeds, *keys, *imported.noise]
             self._run = callable_of(self._session, feeds, imported.results)

@@ -15,15 +15,17 @@ from tff_experiments.runtime import client_round, client_work
 class Threads:
     """See `rounds.Crew`."""
 
-    def __init__(self, form, *, num_workers: int, devices: Sequence[str]):
+    def __init__(self, form, *, num_workers: int, devices: Sequence[str], client_threads: int):
         """Starts without workers.
 
         Args:
             form: The MapReduceForm.
             num_workers: Clients that are trained at the same time.
             devices: Where, dealt to workers in turn; "" is TensorFlow's choice.
+            client_threads: How many an operation of a client may take.
         """
         self._form, self._num_workers, self._devices = form, num_workers, devices
+        self._client_threads = client_threads
         self._workers: dict[Any, list[client_work.Worker]] = {}
         self._pool = futures.ThreadPoolExecutor(num_workers, "client_worker")
 
@@ -67,7 +69,9 @@ class Threads:
     def _workers_for(self, layout: client_work.Layout) -> list[client_work.Worker]:
         if layout.key not in self._workers:
             graphs = {
-                device: client_work.ClientGraph.build(self._form, layout, device=device)
+                device: client_work.ClientGraph.build(
+                    self._form, layout, device=device, threads=self._client_threads
+                )
                 for device in set(self._devices)
             }
             self._workers[layout.key] = [
