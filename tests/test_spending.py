@@ -197,7 +197,7 @@ def test_a_round_killed_between_its_checkpoint_and_its_record_is_recorded_on_res
     """It can't be drawn anew; round 3 and the last, 6, are evaluated, by client too."""
     hparams = dataclasses.replace(HPARAMS, eval_clients=True)
     monkeypatch.setitem(globals(), "HPARAMS", hparams)
-    whole = private_run(tmp_path / "whole", linear, ten_clients)
+    whole = private_run(tmp_path / "whole", linear, ten_clients, module=dp_fedavg)
     record = records.RunFolder.record
 
     def kill(folder, row, of_clients):
@@ -208,9 +208,8 @@ def test_a_round_killed_between_its_checkpoint_and_its_record_is_recorded_on_res
     with monkeypatch.context() as during:
         during.setattr(records.RunFolder, "record", kill)
         with pytest.raises(RuntimeError, match="killed"):
-            private_run(tmp_path / "cut", linear, ten_clients)
-    rows = private_run(tmp_path / "cut", linear, ten_clients)
-
+            private_run(tmp_path / "cut", linear, ten_clients, module=dp_fedavg)
+    rows = private_run(tmp_path / "cut", linear, ten_clients, module=dp_fedavg)
     assert [list(row) for row in rows] == [list(row) for row in whole]
     other = {k for a, b in zip(rows, whole, strict=True) for k in a if a[k] != b[k]}
     assert {name for name in other if "seconds" not in name} <= {"memory/peak_bytes"}
