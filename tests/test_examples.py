@@ -74,9 +74,8 @@ def test_a_plug_in_outside_of_the_package_runs(name, tmp_path):
     assert done.returncode == 0 and shown in done.stdout, done.stderr
     flagfile = (tmp_path / "run" / "flags.txt").read_text()
     assert f"--plugin={tmp_path}/{name}.py" in flagfile
-    if name == "my_algorithm":
-        again = run("scripts/run.py", f"--flagfile={tmp_path}/run/flags.txt", own[1], "--rounds=3")
-        assert again.returncode == 0, again.stderr
+    again = run("scripts/run.py", f"--flagfile={tmp_path}/run/flags.txt", own[1], "--rounds=3")
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -212,6 +212,7 @@ def test_random_ops_give_the_same_bits_at_any_number_of_workers(dropout_process)
     name, process = dropout_process
     cohort = range(40 if name == "DATASET_ITERATOR" else 5)
     one = bits(process, cohort=cohort, client_workers=1)
+    assert one == bits(process, cohort=cohort, client_workers=2)
     assert one == bits(process, cohort=cohort, client_workers=5)
     assert one != bits(process, cohort=cohort, client_workers=1, seed=1)
 

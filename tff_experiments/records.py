@@ -7,7 +7,7 @@ clients.csv     each client's metrics at the last evaluation, where clients were
 tensorboard/    the same numbers; made anew from metrics.jsonl when a run is resumed
 checkpoints/    the last states
 client_states/  what clients keep, where the algorithm has them keep something
-.prepared.json  a private round's record, until its checkpoint is there
+.prepared.json  the latest private round's record, there before its checkpoint
 """
 
 import csv
@@ -88,9 +88,12 @@ class RunFolder:
         whole_files.write(about_file, json.dumps(about, indent=1) + "\n")
         whole_files.write(flags_file, "\n".join(flags) + "\n")
 
-    def restart_after(self, round_num: int) -> None:
+    def restart_after(self, round_num: int) -> list[dict[str, float]]:
         """Drops what was recorded of later rounds, and opens the files for the rounds to come. A
         record of this round that was prepared and not made is made.
+
+        Returns:
+            The metrics of the rounds that are recorded.
         """
         kept = [row for row in read_metrics(self.path) if row["round"] <= round_num]
         whole_files.write(self.path / METRICS_FILE, "".join(_line(row) for row in kept))
@@ -101,9 +104,13 @@ class RunFolder:
         self._summaries = tf.summary.create_file_writer(str(self.path / "tensorboard"))
         for row in kept:
             self._summarize(row)
-        for row, of_clients in self._prepared():
-            if row["round"] == round_num and round_num not in (row["round"] for row in kept):
+        prepared = self.path / _PREPARED_FILE
+        if prepared.exists() and round_num not in (row["round"] for row in kept):
+            row, of_clients = json.loads(prepared.read_text())
+            if row["round"] == round_num:
                 self.record(row, of_clients)
+                kept.append(row)
+        return kept
 
     def prepare(self, row: dict[str, float], of_clients: Mapping[str, Mapping[str, float]]) -> None:
         """Keeps what `record` is to be given, for the user's eyes only, over a kill before it.
@@ -114,10 +121,6 @@ class RunFolder:
         """
         content = json.dumps([row, of_clients])
         whole_files.write(self.path / _PREPARED_FILE, content, mode=0o600)
-
-    def _prepared(self) -> list[tuple[dict[str, float], dict[str, dict[str, float]]]]:
-        path = self.path / _PREPARED_FILE
-        return [tuple(json.loads(path.read_text()))] if path.exists() else []
 
     def record(
         self, row: dict[str, float], of_clients: Mapping[str, Mapping[str, float]] | None = None

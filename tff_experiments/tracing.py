@@ -8,6 +8,7 @@ they call are still rewritten, by Keras itself.
 Garbage: each full collection goes through all that the imports have made, some 400,000 objects.
 """
 
+import functools
 import gc
 
 from tensorflow.python.autograph.core import config
@@ -34,11 +35,9 @@ MODULES = (
 )
 
 
+@functools.cache
 def make_cheaper() -> None:
     """Does so for all of the process, once: what is there is taken as there for good."""
-    known = {str(rule) for rule in config.CONVERSION_RULES}
     rules = [config.DoNotConvert(name) for name in MODULES]
-    if known.issuperset(map(str, rules)):
-        return
     config.CONVERSION_RULES = (*rules, *config.CONVERSION_RULES)
     gc.freeze()

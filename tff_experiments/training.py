@@ -170,8 +170,7 @@ def train(
     before = records.read_metrics(folder.path)
     if meter is not None:
         meter.claim(folder.path, first, int(before[-1]["round"]) if before else 0)
-    folder.restart_after(first)
-    kept = records.read_metrics(folder.path)
+    kept = folder.restart_after(first)
     if any(row.get(goals.MET) for row in kept):
         return state
     goal = goals.parse(hparams.stop_at)

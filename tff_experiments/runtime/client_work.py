@@ -117,7 +117,7 @@ class ClientGraph:
     threads: int
 
     @classmethod
-    def build(cls, form, layout: Layout, *, device: str, threads: int = 1) -> "ClientGraph":
+    def build(cls, form, layout: Layout, *, device: str, threads: int) -> "ClientGraph":
         """Builds the graph.
 
         Args:
