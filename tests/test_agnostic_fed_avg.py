@@ -130,6 +130,7 @@ def test_the_worst_domain_gets_the_larger_weight(local_context):
     assert metrics["finalizer"]["largest_domain_weight"] == pytest.approx(rare)
 
 
+@pytest.mark.slow
 def test_it_runs_under_secure_sums(local_context):
     aggregator = secure_mean.build(secure_mean.Hparams())
     process = build(

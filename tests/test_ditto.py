@@ -79,6 +79,7 @@ def test_a_strong_pull_ends_in_one_step_from_the_global_model(local_context):
     np.testing.assert_allclose(own(states["b"])[0], v3, rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_it_runs_under_secure_sums_and_states_are_what_they_are_without(local_context):
     seen = run(local_context, ditto.build(ditto.Hparams(lam=0.5), secure()))
     wanted = [w for w, _ in oracle(0.5)]

@@ -14,8 +14,15 @@ from tff_experiments.algorithms import fed_avg, optimizers
 from tff_experiments.runtime import clients
 
 
-@pytest.mark.parametrize("aggregator", [mean, secure_mean], ids=["mean", "secure_mean"])
-@pytest.mark.parametrize("weighting", ["examples", "uniform"])
+@pytest.mark.parametrize(
+    ("weighting", "aggregator"),
+    [
+        pytest.param("examples", mean, id="examples-mean"),
+        pytest.param("uniform", mean, id="uniform-mean"),
+        pytest.param("examples", secure_mean, id="examples-secure_mean"),
+        pytest.param("uniform", secure_mean, id="uniform-secure_mean", marks=pytest.mark.slow),
+    ],
+)
 def test_the_bits_are_those_of_tffs_builder(local_context, aggregator, weighting):
     made = make(aggregator=aggregator, server_optimizer=SGD(1.0, momentum=0.9))
     ours = run(local_context, fed_avg.build(fed_avg.Hparams(weighting=weighting), made))

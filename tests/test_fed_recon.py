@@ -83,7 +83,7 @@ def test_only_global_layers_travel(local_context):
         assert local_context.last_round[name] - last[name] == 4  # The bias.
 
 
-@pytest.mark.parametrize("name", ["mean", "secure_mean"])
+@pytest.mark.parametrize("name", ["mean", pytest.param("secure_mean", marks=pytest.mark.slow)])
 def test_without_local_layers_and_split_it_is_fed_avg_bit_for_bit(local_context, name):
     made = make() if name == "mean" else secure()
     hparams = fed_recon.Hparams(local_layers="0", split=False)
@@ -92,6 +92,7 @@ def test_without_local_layers_and_split_it_is_fed_avg_bit_for_bit(local_context,
     assert [a.tobytes() for a, _, _ in ours] == [b.tobytes() for b, _, _ in theirs]
 
 
+@pytest.mark.slow
 def test_it_runs_under_secure_sums(local_context):
     seen = run(local_context, fed_recon.build(BIAS, secure()))
     wanted = [w for w, _ in oracle(BIAS)]

@@ -94,7 +94,9 @@ def test_each_model_has_the_server_optimizers_moments_of_its_own(local_context):
         np.testing.assert_allclose(models_of(state), models, rtol=5e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("aggregator", ["mean", "secure_mean"])
+@pytest.mark.parametrize(
+    "aggregator", ["mean", pytest.param("secure_mean", marks=pytest.mark.slow)]
+)
 def test_with_one_cluster_it_is_fed_avg_bit_for_bit(local_context, aggregator):
     made = make() if aggregator == "mean" else make(aggregator=secure_mean)
     ours = run(local_context, hypcluster.build(hypcluster.Hparams(clusters=1), made))
@@ -102,6 +104,7 @@ def test_with_one_cluster_it_is_fed_avg_bit_for_bit(local_context, aggregator):
     assert [a.tobytes() for a, _, _ in ours] == [b.tobytes() for b, _, _ in theirs]
 
 
+@pytest.mark.slow
 def test_it_runs_under_secure_sums(local_context):
     process = hypcluster.build(hypcluster.Hparams(), secure(weights_of_seed=weights_of_seed))
     seen = run_states(local_context, process, COHORTS)

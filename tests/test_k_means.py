@@ -95,6 +95,7 @@ def test_a_run_brings_the_points_nearer_to_their_centroids(tmp_path, local_conte
     assert losses[-1] < 18 and losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_it_runs_under_secure_sums(local_context, ten_clients, data_of_clients):
     _, made = ingredients(ten_clients, secure_mean)
     process = k_means.build(k_means.Hparams(clusters=CLUSTERS), made)

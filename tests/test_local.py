@@ -133,7 +133,10 @@ def tffs_context(native_worker):
     )
 
 
-@pytest.mark.parametrize("name", PROCESSES)
+# "secure_with_metrics" has all of "secure".
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "secure")) for n in PROCESSES]
+)
 def test_three_rounds_equal_those_of_tff(name, tffs_context):
     process = PROCESSES[name]()
     with tff.framework.get_context_stack().install(tffs_context):
@@ -207,6 +210,11 @@ def bits(process, *, seed=0, cohort=range(40), **hparams):
     return b"".join(np.asarray(leaf).tobytes() for leaf in tf.nest.flatten(outputs))
 
 
+@pytest.mark.parametrize(
+    "dropout_process",
+    ["DATASET_ITERATOR", pytest.param("DATASET_REDUCE", marks=pytest.mark.slow)],
+    indirect=True,
+)
 def test_random_ops_give_the_same_bits_at_any_number_of_workers(dropout_process):
     # More clients than groups; the slow loop gets a few only.
     name, process = dropout_process

@@ -117,7 +117,7 @@ def test_so_many_clients_are_the_same_ones_in_all_rounds(task, data, local_conte
         assert set(kept.values()) == {""}
 
 
-@pytest.mark.parametrize("module", [ditto, local_only])
+@pytest.mark.parametrize("module", [ditto, pytest.param(local_only, marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_ends_with_the_same_models_and_metrics(
     module, task, data, local_context, tmp_path
 ):

@@ -46,6 +46,7 @@ def test_with_q_0_it_is_fed_avg_with_uniform_weights(local_context):
     np.testing.assert_array_equal([w for w, _, _ in ours], [w for w, _, _ in theirs])
 
 
+@pytest.mark.slow
 def test_it_runs_under_secure_sums(local_context):
     process = q_ffl.build(q_ffl.Hparams(), make(aggregator=secure_mean))
     seen = run(local_context, process)

@@ -145,9 +145,9 @@ def uninterrupted(tmp_path_factory):
     ("runtime", "number", "code"),
     [
         ("local", signal.SIGINT, 130),
-        ("local", signal.SIGTERM, 143),
+        pytest.param("local", signal.SIGTERM, 143, marks=pytest.mark.slow),
         ("local", signal.SIGKILL, -9),
-        ("native", signal.SIGKILL, -9),
+        pytest.param("native", signal.SIGKILL, -9, marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_is_ended_leaves_no_worker_and_goes_on_bit_for_bit(

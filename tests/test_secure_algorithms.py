@@ -22,6 +22,7 @@ def context():
         yield context
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CASES if name != "fed_avg_uniform"])
 def test_three_rounds_come_near_those_of_the_paper(context, name):
     module, hparams, changes, round_fn = CASES[name]

@@ -125,6 +125,7 @@ def test_twenty_rounds_with_dropouts_have_the_bits_of_plain_sums(
     assert last["secure_sum/upload_bytes_per_client"] > 650 * 3  # 20 bits and a few carry bits.
 
 
+@pytest.mark.slow
 def test_tffs_own_secure_aggregator_has_the_bits_of_plain_sums(tffs, linear, ten_clients, tmp_path):
     hparams = training.Hparams(rounds=5, clients_per_round=5, eval_every=0)
 

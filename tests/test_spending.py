@@ -190,9 +190,8 @@ def test_a_resumed_run_has_spent_what_an_uninterrupted_one_has(linear, ten_clien
     assert rows[-1]["privacy/epsilon"] == meter.budget.spent(arrived) > meter.budget.spent(full)
 
 
-@pytest.mark.parametrize("killed", [3, 6])
 def test_a_round_killed_between_its_checkpoint_and_its_record_is_recorded_on_resume(
-    killed, linear, ten_clients, tmp_path, monkeypatch
+    linear, ten_clients, tmp_path, monkeypatch
 ):
     """It can't be drawn anew; round 3 and the last, 6, are evaluated, by client too."""
     hparams = dataclasses.replace(HPARAMS, eval_clients=True)
@@ -200,15 +199,19 @@ def test_a_round_killed_between_its_checkpoint_and_its_record_is_recorded_on_res
     whole = private_run(tmp_path / "whole", linear, ten_clients, module=dp_fedavg)
     record = records.RunFolder.record
 
-    def kill(folder, row, of_clients):
-        if row["round"] == killed:
-            raise RuntimeError("killed")
-        record(folder, row, of_clients)
+    def killed_at(round_num):
+        def kill(folder, row, of_clients):
+            if row["round"] == round_num:
+                raise RuntimeError("killed")
+            record(folder, row, of_clients)
 
-    with monkeypatch.context() as during:
-        during.setattr(records.RunFolder, "record", kill)
-        with pytest.raises(RuntimeError, match="killed"):
-            private_run(tmp_path / "cut", linear, ten_clients, module=dp_fedavg)
+        return kill
+
+    for round_num in (3, 6):
+        with monkeypatch.context() as during:
+            during.setattr(records.RunFolder, "record", killed_at(round_num))
+            with pytest.raises(RuntimeError, match="killed"):
+                private_run(tmp_path / "cut", linear, ten_clients, module=dp_fedavg)
     rows = private_run(tmp_path / "cut", linear, ten_clients, module=dp_fedavg)
     assert [list(row) for row in rows] == [list(row) for row in whole]
     other = {k for a, b in zip(rows, whole, strict=True) for k in a if a[k] != b[k]}

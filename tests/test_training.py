@@ -122,6 +122,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(how, linear, ten_clients, local_
     assert rows_of(tmp_path / "whole") == rows_of(cut)
 
 
+@pytest.mark.slow
 def test_a_run_with_dropout_goes_on_bit_for_bit_in_another_process(writers, tmp_path):
     task = tasks.mnist_cnn.build(tasks.mnist_cnn.Hparams(), data=writers, seed=0)
     task = dataclasses.replace(task, build_layers=with_dropout(task.build_layers))
