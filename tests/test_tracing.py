@@ -1,5 +1,8 @@
 """What is not rewritten: TFF's own code; what still is: a user's layers, losses and metrics."""
 
+import gc
+import importlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +11,7 @@ from tensorflow.python.autograph.core import config
 from tensorflow.python.autograph.impl import conversion
 from tensorflow_federated.python.learning.models import keras_utils
 
+import tff_experiments
 from tff_experiments import tracing
 
 SPEC = (tf.TensorSpec([None, 1], tf.float32), tf.TensorSpec([None, 1], tf.float32))
@@ -87,3 +91,14 @@ def test_the_modules_are_there_in_this_version():
     """A module that was renamed would silently be converted again."""
     for name in tracing.MODULES:
         __import__(name)
+
+
+@pytest.mark.parametrize(("before", "after"), [(700, 20_000), (0, 0), (50_000, 50_000)])
+def test_the_package_makes_collections_rare_but_for_who_has_chosen(before, after):
+    kept = gc.get_threshold()
+    try:
+        gc.set_threshold(before, 11, 12)
+        importlib.reload(tff_experiments)
+        assert gc.get_threshold() == (after, 11, 12)
+    finally:
+        gc.set_threshold(*kept)

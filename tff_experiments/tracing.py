@@ -5,8 +5,7 @@ that `if` and `for` may be over tensors, in some 50 ms a function, once in a pro
 TFF branch on Python's values only, and are left as they are; the layers, losses and metrics that
 they call are still rewritten, by Keras itself.
 
-Garbage: each full collection goes through all that the imports have made, some 400,000 objects; and
-nearly all that tracing makes, millions of objects, is freed without one, so that they can be rare.
+Garbage: each full collection goes through all that the imports have made, some 400,000 objects.
 """
 
 import functools
@@ -42,4 +41,3 @@ def make_cheaper() -> None:
     rules = [config.DoNotConvert(name) for name in MODULES]
     config.CONVERSION_RULES = (*rules, *config.CONVERSION_RULES)
     gc.freeze()
-    gc.set_threshold(20_000, *gc.get_threshold()[1:])
