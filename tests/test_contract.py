@@ -28,15 +28,14 @@ VARIANTS = ["fed_adagrad", "fed_adam", "mime_lite"]
 SECURE = [
     (name, "secure_mean")
     for name, module in algorithms.BY_NAME.items()
-    if module.NEEDS.supports_secure_sum and name not in VARIANTS
+    if module.NEEDS.supports_secure_sum
 ]
 # They come first, so that the tests of a process have its place in common: pytest then makes it
 # once for both.
 FAST = SECURE + [
-    (name, "mean")
-    for name in algorithms.BY_NAME
-    if (name, "secure_mean") not in SECURE and name not in VARIANTS
+    (name, "mean") for name in algorithms.BY_NAME if (name, "secure_mean") not in SECURE
 ]
+FAST = [pair for pair in FAST if pair[0] not in VARIANTS]
 FAST += [("fed_avg", name) for name in aggregation.BY_NAME if ("fed_avg", name) not in FAST]
 SLOW = [p for p in itertools.product(algorithms.BY_NAME, aggregation.BY_NAME) if p not in FAST]
 PRIVATE = [name for name, module in aggregation.BY_NAME.items() if hasattr(module, "privacy")]
@@ -153,17 +152,13 @@ def test_what_differential_privacy_does_not_cover_is_refused(defined, algorithm)
         build(algorithm, "dp_fedavg")
 
 
-def check_secure(made):
-    with runtime.use(secure_sum=secagg.build(secagg.Hparams())) as context:
-        context.check(made[0])  # It refuses what would be sent in the clear.
-
-
-@pytest.mark.parametrize("made", SECURE, indirect=True, ids="-".join)
+@pytest.mark.parametrize(
+    "made",
+    [pytest.param(pair, marks=[pytest.mark.slow] * (pair not in FAST)) for pair in SECURE],
+    indirect=True,
+    ids="-".join,
+)
 def test_nothing_of_a_client_is_in_the_clear_under_a_secure_sum(made):
-    check_secure(made)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("made", itertools.product(VARIANTS, ["secure_mean"]), indirect=True)
-def test_nothing_of_a_client_is_in_the_clear_in_a_variant(made):
-    check_secure(made)
+    process, *_ = made
+    with runtime.use(secure_sum=secagg.build(secagg.Hparams())) as context:
+        context.check(process)  # It refuses what would be sent in the clear.

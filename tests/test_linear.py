@@ -151,8 +151,9 @@ def test_local_noise_is_that_of_all_clients_together():
 
 
 def test_discrete_gaussian_noise():
-    noise, _ = noisy("discrete_gaussian", SECAGG)
+    noise, result = noisy("discrete_gaussian", SECAGG)
     stddev_within(noise, 6.0)
+    assert result.metrics[0]["privacy/epsilon"] == planned("discrete_gaussian").actual
 
 
 def test_a_target_is_met_and_no_noise_multiplier_is_left_over():

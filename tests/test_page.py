@@ -229,5 +229,6 @@ def test_the_frame_has_no_hole_and_its_data_are_json(file):
 def test_charts_are_what_plotly_calls_valid(shown):
     charts = "[...document.querySelectorAll('.chart')]"
     figures = f"{charts}.map(c => JSON.parse(JSON.stringify({{data: c.data, layout: c.layout}})))"
-    for figure in shown.evaluate(figures):
-        graph_objects.Figure(figure)
+    # A figure that is not valid raises.
+    drawn = [graph_objects.Figure(figure) for figure in shown.evaluate(figures)]
+    assert drawn and all(figure.data for figure in drawn)
