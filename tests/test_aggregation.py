@@ -11,6 +11,7 @@ import pytest
 import tensorflow_federated as tff
 from algorithm_helpers import make
 from conftest import REPO
+from kill_helpers import kill_at
 from test_training import rows_of, run
 
 from tff_experiments import aggregation, spending, tasks, training
@@ -97,10 +98,6 @@ def test_it_goes_on_bit_for_bit_on_another_number_of_workers(name, ten_clients, 
     _, process = build(name, model_fn=linear.model_fn)
     hparams = training.Hparams(rounds=4, clients_per_round=7, eval_every=0, checkpoint_every=2)
 
-    def stop(row):
-        if row["round"] == 3:
-            raise RuntimeError("killed")
-
     def train(path, context, **kwargs):
         return run(tmp_path / path, process, linear, ten_clients, hparams, context, **kwargs)
 
@@ -108,7 +105,7 @@ def test_it_goes_on_bit_for_bit_on_another_number_of_workers(name, ten_clients, 
         whole = train("whole", context)
     with local.use(local.Hparams(client_workers=2)) as context:
         with pytest.raises(RuntimeError, match="killed"):
-            train("cut", context, on_round=stop)
+            train("cut", context, on_round=kill_at(3))
         resumed = train("cut", context)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, resumed, strict=True))
     assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "cut")

@@ -1,12 +1,12 @@
 """FedBuff against its equation in numpy, against FedAvg, and through resumes and lost rounds."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from algorithm_helpers import CLIENTS, FIRST, local_sgd, make, num_examples, weights_of
+from kill_helpers import kill_at
 from test_training import rows_of, run
 
 from tff_experiments import records, runtime, tasks, training
@@ -155,10 +155,6 @@ def test_a_killed_run_with_a_clock_goes_on_bit_for_bit(algorithm, linear, ten_cl
         selection = participation.Hparams(overselect=0.6, round_deadline_s=15)
         world = dataclasses.replace(WORLD, selection=selection)
 
-    def kill(killed, row):
-        if row["round"] == killed:
-            raise RuntimeError("killed")  # No handler writes a checkpoint, as after kill -9.
-
     def of(name, workers, **kwargs):
         with runtime.use(client_workers=workers) as context:
             args = process, linear, ten_clients, HPARAMS, context
@@ -167,7 +163,7 @@ def test_a_killed_run_with_a_clock_goes_on_bit_for_bit(algorithm, linear, ten_cl
     whole = of("whole", 1)
     for killed in (3, 6):
         with pytest.raises(RuntimeError, match="killed"):
-            of("cut", 2, on_round=functools.partial(kill, killed))
+            of("cut", 2, on_round=kill_at(killed))
     assert same(whole, of("cut", 2))
     rows = rows_of(tmp_path / "whole")
     assert rows == rows_of(tmp_path / "cut")

@@ -8,6 +8,7 @@ import resource
 import numpy as np
 import pytest
 import tensorflow as tf
+from kill_helpers import kill_at
 from personal_helpers import divided, of_task, train
 
 from tff_experiments import algorithms, checkpoints, sampling, tasks, training
@@ -125,13 +126,9 @@ def test_a_run_that_was_killed_ends_with_the_same_models_and_metrics(
     process = module.build(module.Hparams(), of_task(task))
     whole, rows = train(tmp_path / "whole", process, task, data, hparams, local_context)
 
-    def interrupt(row):
-        if row["round"] == 5:
-            raise RuntimeError("killed")  # No handler writes a checkpoint, as after kill -9.
-
     cut = tmp_path / "cut"
     with pytest.raises(RuntimeError, match="killed"):
-        train(cut, process, task, data, hparams, local_context, on_round=interrupt)
+        train(cut, process, task, data, hparams, local_context, on_round=kill_at(5))
     assert checkpoints.rounds(cut / "checkpoints") == [3] and table(cut)[0]["round"] == "4"
     with local.use(local.Hparams(client_workers=1)) as context:
         resumed, rows_again = train(cut, process, task, data, hparams, context)

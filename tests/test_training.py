@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
+from kill_helpers import kill_at
 
 from tff_experiments import checkpoints, records, sampling, tasks, training
 from tff_experiments.aggregation import mean
@@ -109,12 +110,8 @@ def test_an_interrupted_run_goes_on_bit_for_bit(how, linear, ten_clients, local_
     process = build(linear, momentum=0.9)
     whole = run(tmp_path / "whole", process, linear, ten_clients, hparams, local_context)
 
-    def interrupt(row):
-        if row["round"] == 7:
-            raise RuntimeError("killed")  # No handler writes a checkpoint, as after kill -9.
-
     with pytest.raises(RuntimeError, match="killed"):
-        run(cut, process, linear, ten_clients, hparams, local_context, on_round=interrupt)
+        run(cut, process, linear, ten_clients, hparams, local_context, on_round=kill_at(7))
     assert checkpoints.rounds(cut / "checkpoints") == [4]
     resumed = run(cut, process, linear, ten_clients, hparams, local_context)
     for a, b in zip(whole, resumed, strict=True):
@@ -128,10 +125,6 @@ def test_a_run_with_dropout_goes_on_bit_for_bit_in_another_process(writers, tmp_
     task = dataclasses.replace(task, build_layers=with_dropout(task.build_layers))
     hparams = dataclasses.replace(HPARAMS, checkpoint_every=1, max_examples_per_client=30)
 
-    def stop(row):
-        if row["round"] == 2:
-            raise RuntimeError("killed")
-
     def run_in_new_context(path, workers, **kwargs):
         # A process that is built again, on another number of threads, as after a restart.
         with local.use(local.Hparams(client_workers=workers)) as context:
@@ -139,7 +132,7 @@ def test_a_run_with_dropout_goes_on_bit_for_bit_in_another_process(writers, tmp_
 
     whole = run_in_new_context(tmp_path / "whole", 1)
     with pytest.raises(RuntimeError, match="killed"):
-        run_in_new_context(tmp_path / "cut", 2, on_round=stop)
+        run_in_new_context(tmp_path / "cut", 2, on_round=kill_at(2))
     resumed = run_in_new_context(tmp_path / "cut", 3)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, resumed, strict=True))
     assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "cut")
