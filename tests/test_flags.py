@@ -68,6 +68,37 @@ def test_a_dataclass_makes_its_flags_and_is_made_of_them(knob_flags):
 
 
 @dataclasses.dataclass(frozen=True)
+class Bare:
+    """No text below its field."""
+
+    bare: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class NoDefault:
+    """A field without a default."""
+
+    needed: int
+    """How many."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NoFlag:
+    """A field of a type that no flag has."""
+
+    sizes: tuple = (1, 2)
+    """How large."""
+
+
+def test_a_field_needs_no_help_but_a_default_and_a_type_that_flags_have(knob_flags):
+    hparams_flags.define(Bare, prefix="k_")
+    assert knob_flags["k_bare"].value == 1
+    for wrong, field in ((NoDefault, "needed"), (NoFlag, "sizes")):
+        with pytest.raises(ValueError, match=f"{field} becomes a flag, so it must be"):
+            hparams_flags.define(wrong, prefix="k_")
+
+
+@dataclasses.dataclass(frozen=True)
 class MoreKnobs(Knobs):
     """Those, and one more."""
 

@@ -4,7 +4,13 @@ import pytest
 
 from tff_experiments import plugins
 
-GOOD = "ROOM = 'task'\nclass Hparams: pass\ndef build(): return 7\n"
+GOOD = """
+import dataclasses
+ROOM = 'task'
+@dataclasses.dataclass(frozen=True)
+class Hparams: pass
+def build(): return 7
+"""
 
 
 def load(tmp_path, text, name="mine.py"):
@@ -23,6 +29,7 @@ def test_a_file_becomes_an_entry_of_its_room(tmp_path):
     [
         (GOOD.replace("task", "kitchen"), "mine.py", "ROOM must be one of .*got 'kitchen'"),
         ("ROOM = 'task'", "mine.py", "lacks Hparams and build"),
+        (GOOD.replace("@", "# @"), "mine.py", "Hparams must be a frozen dataclass"),
         (GOOD, "taken.py", "there is task taken already; rename the file"),
         ("import nothing_like_it", "mine.py", "can't be run: ModuleNotFoundError"),
         (GOOD, "mine.txt", "is not a Python file"),

@@ -39,10 +39,13 @@ def define(
     flag that its base has by that name.
 
     Args:
-        hparams_class: A frozen dataclass; each field's help is the string below it.
+        hparams_class: A frozen dataclass; each field's help is the string below it, if any.
         prefix: What the flags' names begin with.
         defaults: Field -> default that differs from the class's.
         choices: Field -> what it may be, where that is not known when the class is written.
+
+    Raises:
+        ValueError: A flag is there already, a field has no default, or no type that a flag has.
     """
     hints = typing.get_type_hints(hparams_class)
     helps = _helps(hparams_class)
@@ -57,14 +60,19 @@ def define(
                 f"flag --{name} is defined twice, the second time by {hparams_class.__module__}."
             )
         default = defaults.get(field.name, field.default)
-        hint = hints[field.name]
+        hint, text = hints[field.name], helps.get(field.name, "")
         allowed = choices.get(field.name)
         if typing.get_origin(hint) is typing.Literal:
             allowed = typing.get_args(hint)
+        if default is dataclasses.MISSING or not (allowed or hint in _DEFINE):
+            raise ValueError(
+                f"{hparams_class.__module__}.{hparams_class.__qualname__}: {field.name} becomes a "
+                "flag, so it must be a bool, int, float, str or Literal[...], with a default."
+            )
         if allowed:
-            flags.DEFINE_enum(name, default, allowed, helps[field.name])
+            flags.DEFINE_enum(name, default, allowed, text)
         else:
-            _DEFINE[hint](name, default, helps[field.name])
+            _DEFINE[hint](name, default, text)
 
 
 def read(hparams_class: type[T], *, prefix: str = "") -> T:

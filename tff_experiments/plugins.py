@@ -4,6 +4,7 @@ A file says by `ROOM` what it is ("task", "algorithm", "aggregator", "secure_sum
 "query"), and holds what the entries of that room hold; its name is that of the file.
 """
 
+import dataclasses
 import importlib.util
 import pathlib
 import sys
@@ -30,6 +31,8 @@ def load(paths: Sequence[str], rooms: Mapping[str, MutableMapping[str, types.Mod
         missing = [name for name in ("Hparams", "build") if not hasattr(module, name)]
         if missing:
             raise ValueError(f"--plugin={path} lacks {' and '.join(missing)}.")
+        if not dataclasses.is_dataclass(module.Hparams):
+            raise ValueError(f"--plugin={path}: Hparams must be a frozen dataclass.")
         if path.stem in rooms[room]:
             raise ValueError(
                 f"--plugin={path}: there is {room} {path.stem} already; rename the file."
