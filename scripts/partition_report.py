@@ -2,6 +2,7 @@
 
 python scripts/partition_report.py --dataset=digits --partition=dirichlet --partition_alpha=0.1
 python scripts/partition_report.py --dataset=mnist --data_dir=FOLDER --partition=label_shards
+python scripts/partition_report.py --plugin=examples/my_dataset.py --dataset=my_dataset
 """
 
 import pathlib
@@ -23,9 +24,10 @@ FLAGS = flags.FLAGS
 
 def main(argv: list[str]) -> int:
     """Prints the report and says where the plot is; bad input is one line and exit code 2."""
-    del argv
     logging.set_verbosity(logging.WARNING)
     try:
+        if len(argv) > 1:
+            raise ValueError(f"unexpected argument {argv[1]!r}; all are flags, see --helpshort.")
         data = hparams_flags.load_data(FLAGS.dataset)
         print(partition_report.as_text(data))
         if FLAGS.plot:
@@ -37,7 +39,9 @@ def main(argv: list[str]) -> int:
         return 2
 
 
-if __name__ == "__main__":
+def define_flags() -> None:
+    """Loads data sets of one's own, and defines all flags."""
+    hparams_flags.load_plugins("Files with a data set of your own.", {"dataset": datasets.BY_NAME})
     hparams_flags.define_data("digits")
     flags.DEFINE_string(
         "plot", "runs/partition.png", "Picture to write, .png or .svg; '' for none."
@@ -45,4 +49,12 @@ if __name__ == "__main__":
     hparams_flags.define_plugins(datasets.BY_NAME)
     for name in ("dataset", "partition", "data_dir", "plot"):
         FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
+
+
+if __name__ == "__main__":
+    try:
+        define_flags()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     app.run(main)

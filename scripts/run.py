@@ -157,7 +157,7 @@ def start() -> list[str]:
     try:
         rooms = {name: room for name, room in experiment.ROOMS.items() if name != "runtime"}
         hparams_flags.load_plugins(
-            "Files with a task, algorithm, aggregator or secure sum of your own.", rooms
+            "Files with a task, data set, algorithm, aggregator or secure sum of your own.", rooms
         )
         return define_flags()
     except ValueError as error:

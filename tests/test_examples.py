@@ -31,7 +31,17 @@ def test_the_partition_report_prints_and_plots(tmp_path):
     assert (tmp_path / "p.png").exists()
 
 
-@pytest.mark.parametrize("flag", ["--dataset=npz", "--partition=natural", "--data_dir=/no/such"])
+def test_the_partition_report_takes_a_data_set_of_ones_own():
+    done = run("scripts/partition_report.py", *OWN_DATA, "--my_dataset_clients=7", "--plot=")
+    assert done.returncode == 0 and "digits turned 4 ways, 7 clients" in done.stdout
+
+
+OWN_DATA = ["--plugin=examples/my_dataset.py", "--dataset=my_dataset"]
+
+
+@pytest.mark.parametrize(
+    "flag", ["--dataset=npz", "--partition=natural", "--data_dir=/no/such", "plot", "--plugin=/no"]
+)
 def test_the_partition_report_refuses_in_one_line(flag):
     done = run("scripts/partition_report.py", flag)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
@@ -60,6 +70,10 @@ def test_published_files_hold_the_evaluated_rounds_without_local_paths(tmp_path)
 OWN = {
     "my_algorithm": (["--algorithm=my_algorithm", "--my_algorithm_decay=0.5"], "test/accuracy"),
     "my_task": (["--task=my_task", "--my_task_units=8"], "test/accuracy"),
+    "my_dataset": (
+        ["--dataset=my_dataset", "--my_dataset_ways=2"],
+        "digits turned 2 ways, 40 clients",
+    ),
     "my_aggregator": (["--aggregator=my_aggregator", "--my_aggregator_norm=0.5"], "test/accuracy"),
     "my_protocol": (["--secure_sum=my_protocol", "--aggregator=secure_mean"], "test/accuracy"),
 }

@@ -9,7 +9,7 @@ import importlib.util
 import pathlib
 import sys
 import types
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 
 
 def load(paths: Sequence[str], rooms: Mapping[str, MutableMapping[str, types.ModuleType]]) -> None:
@@ -28,9 +28,10 @@ def load(paths: Sequence[str], rooms: Mapping[str, MutableMapping[str, types.Mod
         room = getattr(module, "ROOM", None)
         if room not in rooms:
             raise ValueError(f"--plugin={path}: ROOM must be one of {sorted(rooms)}, got {room!r}.")
-        missing = [name for name in ("Hparams", "build") if not hasattr(module, name)]
+        wanted = ["Hparams", "build", *_constants_of_all(rooms[room].values())]
+        missing = [name for name in wanted if not hasattr(module, name)]
         if missing:
-            raise ValueError(f"--plugin={path} lacks {' and '.join(missing)}.")
+            raise ValueError(f"--plugin={path} lacks {', '.join(missing)}.")
         if not dataclasses.is_dataclass(module.Hparams):
             raise ValueError(f"--plugin={path}: Hparams must be a frozen dataclass.")
         if path.stem in rooms[room]:
@@ -38,6 +39,12 @@ def load(paths: Sequence[str], rooms: Mapping[str, MutableMapping[str, types.Mod
                 f"--plugin={path}: there is {room} {path.stem} already; rename the file."
             )
         rooms[room][path.stem] = module
+
+
+def _constants_of_all(entries: Iterable[types.ModuleType]) -> list[str]:
+    """Names of the constants that each entry of a room has: its contract beside `build`."""
+    names = [{name for name in vars(entry) if name.isupper()} for entry in entries]
+    return sorted(set.intersection(*names)) if names else []
 
 
 def _import(path: pathlib.Path) -> types.ModuleType:
