@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 from tensorflow_federated.python.simulation.baselines.emnist import emnist_models
 
@@ -96,3 +97,20 @@ def test_inverted_logistic_regression_sees_one_minus_each_pixel(name):
     x, _ = task.preprocess({k: tf.constant(v) for k, v in columns.items()})
     pixels = columns["images"].reshape(len(columns["images"]), -1) / 255
     np.testing.assert_allclose(model(x), (1 - pixels) @ kernel + bias, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mnist_cnn", "mnist_2nn", "emnist_2nn"])
+def test_the_tutorials_weights_are_a_cut_off_normal_of_a_tenth_and_repeat(name):
+    models = [build(name, seed, initializer="tutorial")[0].keras_model() for seed in (0, 0, 1)]
+    drawn, again, other = (model.get_weights() for model in models)
+    for i, weights in enumerate(drawn):
+        np.testing.assert_array_equal(weights, again[i])
+        if weights.ndim == 1:
+            np.testing.assert_array_equal(weights, np.float32(0.1))
+            continue
+        assert not np.array_equal(weights, other[i]) and np.abs(weights).max() <= 0.2
+        # A normal cut off at two deviations has 0.8796 of its deviation; 1/sqrt(2n) is an error.
+        wanted = 0.1 * scipy.stats.truncnorm(-2, 2).std()
+        assert abs(weights.std() / wanted - 1) < 5 / np.sqrt(2 * weights.size)
+    kernels = [weights.ravel() for weights in drawn if weights.ndim > 1]
+    assert len({tuple(kernel[:9]) for kernel in kernels}) == len(kernels)

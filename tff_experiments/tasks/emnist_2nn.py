@@ -6,7 +6,7 @@ import dataclasses
 
 from tensorflow.keras import layers
 
-from tff_experiments.tasks import task
+from tff_experiments.tasks import initializers, task
 
 DEFAULT_DATASET = "emnist"
 
@@ -17,18 +17,23 @@ class Hparams:
 
     hidden_units: int = 200
     """Width of both hidden layers."""
+    initializer: initializers.Kind = "keras"
+    """How first weights are drawn: as Keras does, or as TensorFlow's MNIST tutorial of 2016 did."""
 
 
 def build(hparams: Hparams, *, data, seed: int, name: str = "emnist_2nn") -> task.Task:
     """Makes the task; raises ValueError for images that are not 28x28."""
     task.check_image_shape(data, name, (28, 28))
 
+    def drawn():
+        return initializers.arguments(hparams.initializer)
+
     def build_layers(num_classes):
         return [
             layers.Flatten(),
-            layers.Dense(hparams.hidden_units, activation="relu"),
-            layers.Dense(hparams.hidden_units, activation="relu"),
-            layers.Dense(num_classes),
+            layers.Dense(hparams.hidden_units, activation="relu", **drawn()),
+            layers.Dense(hparams.hidden_units, activation="relu", **drawn()),
+            layers.Dense(num_classes, **drawn()),
         ]
 
     return task.classification(name, build_layers, data, seed)
