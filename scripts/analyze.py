@@ -36,7 +36,8 @@ ROOMS = {
 
 
 def define_flags() -> None:
-    """Defines all flags."""
+    """Loads plug-ins, and defines all flags."""
+    hparams_flags.load_plugins("Files with a query, data set or secure sum of your own.", ROOMS)
     before = set(FLAGS) - {"plugin"}
     flags.DEFINE_enum("query", "histogram", sorted(analytics.BY_NAME), "What is asked.")
     flags.DEFINE_enum(
@@ -121,8 +122,7 @@ def main(argv: list[str]) -> int:
     if QUIET:
         logging.set_verbosity(logging.ERROR if FLAGS.secure_sum == "plain" else logging.WARNING)
     try:
-        if len(argv) > 1:
-            raise ValueError(f"unexpected argument {argv[1]!r}; all are flags, see --helpshort.")
+        hparams_flags.refuse_arguments(argv)
         print(answer())
         return 0
     except (
@@ -137,10 +137,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        hparams_flags.load_plugins("Files with a query, data set or secure sum of your own.", ROOMS)
-        define_flags()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    hparams_flags.define_or_exit(define_flags)
     app.run(main)

@@ -26,8 +26,7 @@ def main(argv: list[str]) -> int:
     """Prints the report and says where the plot is; bad input is one line and exit code 2."""
     logging.set_verbosity(logging.WARNING)
     try:
-        if len(argv) > 1:
-            raise ValueError(f"unexpected argument {argv[1]!r}; all are flags, see --helpshort.")
+        hparams_flags.refuse_arguments(argv)
         data = hparams_flags.load_data(FLAGS.dataset)
         print(partition_report.as_text(data))
         if FLAGS.plot:
@@ -52,9 +51,5 @@ def define_flags() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        define_flags()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    hparams_flags.define_or_exit(define_flags)
     app.run(main)

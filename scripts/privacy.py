@@ -55,8 +55,7 @@ def answer() -> str:
 def main(argv: list[str]) -> int:
     """Prints the answer; wrong input and refusals are one line and exit code 2."""
     try:
-        if len(argv) > 1:
-            raise ValueError(f"unexpected argument {argv[1]!r}; all are flags, see --helpshort.")
+        hparams_flags.refuse_arguments(argv)
         print(answer())
         return 0
     except (ValueError, OSError) as error:

@@ -153,23 +153,15 @@ def main(result_flags: list[str], argv: list[str]) -> int:
 
 
 def start() -> list[str]:
-    """Loads plug-ins and defines flags; a bad plug-in is one line and exit code 2."""
-    try:
-        rooms = {name: room for name, room in experiment.ROOMS.items() if name != "runtime"}
-        hparams_flags.load_plugins(
-            "Files with a task, data set, algorithm, aggregator or secure sum of your own.", rooms
-        )
-        return define_flags()
-    except ValueError as error:
-        sys.exit(_refused(error))
-
-
-def _refused(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
+    """Loads plug-ins and defines flags, as `define_flags` returns them."""
+    rooms = {name: room for name, room in experiment.ROOMS.items() if name != "runtime"}
+    hparams_flags.load_plugins(
+        "Files with a task, data set, algorithm, aggregator or secure sum of your own.", rooms
+    )
+    return define_flags()
 
 
 if __name__ == "__main__":
-    names = start()
+    names = hparams_flags.define_or_exit(start)
     os.environ.setdefault("COLUMNS", "100")
     app.run(lambda argv: main(names, argv))

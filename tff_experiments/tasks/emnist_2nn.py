@@ -12,28 +12,23 @@ DEFAULT_DATASET = "emnist"
 
 
 @dataclasses.dataclass(frozen=True)
-class Hparams:
+class Hparams(initializers.Hparams):
     """Knobs of the 2NN."""
 
     hidden_units: int = 200
     """Width of both hidden layers."""
-    initializer: initializers.Kind = "keras"
-    """How first weights are drawn: as Keras does, or as TensorFlow's MNIST tutorial of 2016 did."""
 
 
 def build(hparams: Hparams, *, data, seed: int, name: str = "emnist_2nn") -> task.Task:
     """Makes the task; raises ValueError for images that are not 28x28."""
     task.check_image_shape(data, name, (28, 28))
 
-    def drawn():
-        return initializers.arguments(hparams.initializer)
-
     def build_layers(num_classes):
         return [
             layers.Flatten(),
-            layers.Dense(hparams.hidden_units, activation="relu", **drawn()),
-            layers.Dense(hparams.hidden_units, activation="relu", **drawn()),
-            layers.Dense(num_classes, **drawn()),
+            layers.Dense(hparams.hidden_units, activation="relu", **hparams.of_layer()),
+            layers.Dense(hparams.hidden_units, activation="relu", **hparams.of_layer()),
+            layers.Dense(num_classes, **hparams.of_layer()),
         ]
 
     return task.classification(name, build_layers, data, seed)

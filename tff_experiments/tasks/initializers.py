@@ -6,18 +6,24 @@ tutorial  As in TensorFlow's MNIST tutorial of the paper's year, "Deep MNIST for
           two deviations, biases 0.1.
 """
 
+import dataclasses
 from typing import Any, Literal
 
 import tensorflow as tf
 
-Kind = Literal["keras", "tutorial"]
 
+@dataclasses.dataclass(frozen=True)
+class Hparams:
+    """How McMahan's models begin."""
 
-def arguments(kind: Kind) -> dict[str, Any]:
-    """Arguments of one layer with a kernel and biases; Keras' seed fixes what is drawn."""
-    if kind == "keras":
-        return {}
-    return {
-        "kernel_initializer": tf.keras.initializers.TruncatedNormal(stddev=0.1),
-        "bias_initializer": tf.keras.initializers.Constant(0.1),
-    }
+    initializer: Literal["keras", "tutorial"] = "keras"
+    """How first weights are drawn: as Keras does, or as TensorFlow's MNIST tutorial of 2016 did."""
+
+    def of_layer(self) -> dict[str, Any]:
+        """Arguments of one layer with a kernel and biases; Keras' seed fixes what is drawn."""
+        if self.initializer == "keras":
+            return {}
+        return {
+            "kernel_initializer": tf.keras.initializers.TruncatedNormal(stddev=0.1),
+            "bias_initializer": tf.keras.initializers.Constant(0.1),
+        }

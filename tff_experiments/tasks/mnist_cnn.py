@@ -2,39 +2,27 @@
 dropout.
 """
 
-import dataclasses
-
 from tensorflow.keras import layers
 
 from tff_experiments.tasks import initializers, task
 
 DEFAULT_DATASET = "mnist"
-
-
-@dataclasses.dataclass(frozen=True)
-class Hparams:
-    """Knobs of McMahan's CNN."""
-
-    initializer: initializers.Kind = "keras"
-    """How first weights are drawn: as Keras does, or as TensorFlow's MNIST tutorial of 2016 did."""
+Hparams = initializers.Hparams
 
 
 def build(hparams: Hparams, *, data, seed: int) -> task.Task:
     """Makes the task; raises ValueError for images that are not 28x28."""
     task.check_image_shape(data, "mnist_cnn", (28, 28))
 
-    def drawn():
-        return initializers.arguments(hparams.initializer)
-
     def build_layers(num_classes):
         return [
-            layers.Conv2D(32, 5, padding="same", activation="relu", **drawn()),
+            layers.Conv2D(32, 5, padding="same", activation="relu", **hparams.of_layer()),
             layers.MaxPool2D(2),
-            layers.Conv2D(64, 5, padding="same", activation="relu", **drawn()),
+            layers.Conv2D(64, 5, padding="same", activation="relu", **hparams.of_layer()),
             layers.MaxPool2D(2),
             layers.Flatten(),
-            layers.Dense(512, activation="relu", **drawn()),
-            layers.Dense(num_classes, **drawn()),
+            layers.Dense(512, activation="relu", **hparams.of_layer()),
+            layers.Dense(num_classes, **hparams.of_layer()),
         ]
 
     return task.classification("mnist_cnn", build_layers, data, seed)
