@@ -18,9 +18,9 @@ from tff_experiments import quiet
 
 QUIET = quiet.start()
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from tff_experiments import analytics, datasets, runtime, secure_sum, spending
+from tff_experiments import analytics, command_line, datasets, runtime, secure_sum, spending
 from tff_experiments import flags as hparams_flags
 from tff_experiments.analytics import answers, questions, value_sources, study
 from tff_experiments.clients import dropouts, participation
@@ -122,7 +122,7 @@ def main(argv: list[str]) -> int:
     if QUIET:
         logging.set_verbosity(logging.ERROR if FLAGS.secure_sum == "plain" else logging.WARNING)
     try:
-        hparams_flags.refuse_arguments(argv)
+        command_line.refuse_arguments(argv)
         print(answer())
         return 0
     except (
@@ -137,5 +137,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    hparams_flags.define_or_exit(define_flags)
-    app.run(main)
+    command_line.define_or_exit(define_flags)
+    command_line.run(main)

@@ -16,9 +16,9 @@ from tff_experiments import quiet
 
 quiet.start()
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from tff_experiments import benchmarks
+from tff_experiments import benchmarks, command_line
 from tff_experiments import flags as hparams_flags
 
 FLAGS = flags.FLAGS
@@ -70,4 +70,4 @@ if __name__ == "__main__":
     flags.DEFINE_string(
         "results", str(ROOT / "RESULTS.md"), "Where the table goes; empty: nowhere."
     )
-    app.run(main)
+    command_line.run(main)

@@ -13,8 +13,9 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import app, flags
+from absl import flags
 
+from tff_experiments import command_line
 from tff_experiments.reporting import curves, drawn, groups, page, runs, summary, tables
 
 FLAGS = flags.FLAGS
@@ -106,4 +107,4 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    command_line.run(main)

@@ -13,9 +13,9 @@ from tff_experiments import quiet
 
 quiet.start()
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from tff_experiments import datasets
+from tff_experiments import command_line, datasets
 from tff_experiments import flags as hparams_flags
 from tff_experiments.datasets import partition_report
 
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     """Prints the report and says where the plot is; bad input is one line and exit code 2."""
     logging.set_verbosity(logging.WARNING)
     try:
-        hparams_flags.refuse_arguments(argv)
+        command_line.refuse_arguments(argv)
         data = hparams_flags.load_data(FLAGS.dataset)
         print(partition_report.as_text(data))
         if FLAGS.plot:
@@ -51,5 +51,5 @@ def define_flags() -> None:
 
 
 if __name__ == "__main__":
-    hparams_flags.define_or_exit(define_flags)
-    app.run(main)
+    command_line.define_or_exit(define_flags)
+    command_line.run(main)

@@ -13,8 +13,9 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import app, flags
+from absl import flags
 
+from tff_experiments import command_line
 from tff_experiments import flags as hparams_flags
 from tff_experiments.privacy import answers, plan
 
@@ -55,7 +56,7 @@ def answer() -> str:
 def main(argv: list[str]) -> int:
     """Prints the answer; wrong input and refusals are one line and exit code 2."""
     try:
-        hparams_flags.refuse_arguments(argv)
+        command_line.refuse_arguments(argv)
         print(answer())
         return 0
     except (ValueError, OSError) as error:
@@ -65,4 +66,4 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    command_line.run(main)

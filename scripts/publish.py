@@ -17,8 +17,9 @@ REPO = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from tff_experiments import command_line
 from tff_experiments.reporting import curves, runs
 
 FLAGS = flags.FLAGS
@@ -108,4 +109,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("name", None, "Folder under results/.", required=True)
     flags.DEFINE_list("rounds", [], "Rounds to print; by default the last.")
     flags.DEFINE_list("metrics", ["test/accuracy"], "Metrics to print.")
-    app.run(main)
+    command_line.run(main)

@@ -22,9 +22,9 @@ from tff_experiments import quiet
 
 quiet.start()
 
-from absl import app, flags
+from absl import flags
 
-from tff_experiments import reproduction
+from tff_experiments import command_line, reproduction
 from tff_experiments.reporting import groups, runs, tables
 from tff_experiments.reproduction import evidence, plans, published, verdicts
 from tff_experiments.sweeps import jobs
@@ -212,7 +212,7 @@ def reproduce(name: str) -> int:
     missing = with_others([each for of in found for each in of if is_missing(each)])
     if FLAGS.dry_run:
         for entry in missing:
-            words = "# is measured" if entry.row.compute else command_line(entry)
+            words = "# is measured" if entry.row.compute else typed(entry)
             print(f"# {entry.name}: {_minutes(entry.row.minutes)}\n{words}")
         return 0
     if FLAGS.run and missing:
@@ -247,7 +247,7 @@ def with_others(missing: list[verdicts.Found]) -> list[published.Entry]:
     return list(rows.values())
 
 
-def command_line(entry: published.Entry) -> str:
+def typed(entry: published.Entry) -> str:
     """What runs a row's first settings, as one would type it."""
     return shlex.join(["python", *plans.command(entry, options())])
 
@@ -273,4 +273,4 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    command_line.run(main)

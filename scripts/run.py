@@ -19,9 +19,18 @@ from tff_experiments import quiet
 
 QUIET = quiet.start()
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from tff_experiments import about, cohorts, experiment, goals, progress, records, runtime
+from tff_experiments import (
+    about,
+    cohorts,
+    command_line,
+    experiment,
+    goals,
+    progress,
+    records,
+    runtime,
+)
 from tff_experiments import flags as hparams_flags
 from tff_experiments import training
 
@@ -124,16 +133,11 @@ def open_folder() -> records.RunFolder:
 
 def main(result_flags: list[str], argv: list[str]) -> int:
     """Runs; what a user can mend is one line and exit code 2 (flags, data) or 1 (training)."""
-    if len(argv) > 1:
-        print(
-            f"error: unexpected argument {argv[1]!r}; all arguments are flags, see --helpshort.",
-            file=sys.stderr,
-        )
-        return 2
     if QUIET:
         logging.set_verbosity(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
+        command_line.refuse_arguments(argv)
         run(result_flags)
         return 0
     except (
@@ -162,6 +166,6 @@ def start() -> list[str]:
 
 
 if __name__ == "__main__":
-    names = hparams_flags.define_or_exit(start)
+    names = command_line.define_or_exit(start)
     os.environ.setdefault("COLUMNS", "100")
-    app.run(lambda argv: main(names, argv))
+    command_line.run(lambda argv: main(names, argv))

@@ -17,8 +17,9 @@ REPO = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
 import tqdm
-from absl import app, flags
+from absl import flags
 
+from tff_experiments import command_line
 from tff_experiments.reporting import curves, runs, summary, tables
 from tff_experiments.sweeps import choice, search, space, trials
 
@@ -192,4 +193,4 @@ if __name__ == "__main__":
     define_flags()
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     rest = sys.argv[split + 1 :]
-    app.run(lambda argv: main(rest, argv), argv=sys.argv[:split])
+    command_line.run(lambda argv: main(rest, argv), argv=sys.argv[:split])

@@ -188,6 +188,23 @@ def test_flags_of_all_runs_may_come_from_a_flagfile_and_may_not_change(tmp_path)
     assert code == 2 and "a search with other flags (--batch_size=5)" in err
 
 
+def test_flags_that_no_run_took_bind_nobody(tmp_path):
+    command = [*FAKE, f"--output_dir={tmp_path}/s", "--jobs=1", "--rounds=3", "--"]
+    code, _, err = run([*command, "--client_learning_rate=-1"])
+    assert code == 2 and "learning_rate must be > 0" in err
+    assert run([*command, "--client_learning_rate=0.1"])[0] == 0
+    code, _, err = run([*command, "--client_learning_rate=0.3"])
+    assert code == 2 and "a search with other flags" in err
+
+
+def test_a_mistyped_flag_ends_the_search_with_what_run_py_says_of_it(tmp_path):
+    command = [*SWEEP, f"--output_dir={tmp_path}/s", "--jobs=1", "--rounds=1"]
+    code, out, err = run([*command, "--sweep=client_learnig_rate=0.1,0.3"])
+    assert code == 2 and out == ""
+    assert "Did you mean: client_learning_rate ?" in err.splitlines()[-1]
+    assert [path.name for path in tmp_path.rglob("*.log")] == ["seed_0.log"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_no_process_and_the_same_command_goes_on(tmp_path, number):
     command = [*FAKE, RATES, "--jobs=2", f"--output_dir={tmp_path}/s"]

@@ -11,7 +11,7 @@ import sys
 import textwrap
 import types
 import typing
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, TypeVar
 
 from absl import flags
@@ -116,21 +116,6 @@ def load_plugins(
         raise ValueError(str(error).removeprefix("ERROR:: ")) from error
     plugins.load(flags.FLAGS.plugin, rooms)
     flags.FLAGS.unparse_flags()
-
-
-def define_or_exit(define_all: Callable[[], T]) -> T:
-    """Defines a script's flags; a bad plug-in or flagfile is one line and exit code 2."""
-    try:
-        return define_all()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-def refuse_arguments(argv: Sequence[str]) -> None:
-    """Raises ValueError where something follows a script's name that is no flag."""
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]!r}; all are flags, see --helpshort.")
 
 
 def define_data(default_dataset: str | None) -> None:

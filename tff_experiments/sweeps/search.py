@@ -34,9 +34,10 @@ def claim(folder: pathlib.Path, base: Sequence[str]) -> None:
     """Writes what all runs of the search share, or checks that it is as it was.
 
     Runs that are over are never started again, so that only here other flags would be noticed.
+    Flags that no run has taken were wrong, and bind nobody.
     """
     path = folder / ABOUT
-    if path.exists():
+    if path.exists() and any(folder.rglob(runs_lib.FLAGS)):
         before = json.loads(path.read_text())["base"]
         changed = sorted(set(before) ^ set(base))
         if before != list(base):
