@@ -64,10 +64,20 @@ def keep(run: runs.Run, target: pathlib.Path) -> list[dict[str, float]]:
 
 
 def file_names(folders: list[pathlib.Path]) -> list[str]:
-    """What runs' files are called: as the runs, or as a search's settings and seeds."""
+    """What runs' files are called: as the runs, or as a search's settings and seeds.
+
+    Raises:
+        ValueError: Two runs would be one file.
+    """
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         names = [f"{folder.parent.name},{folder.name}" for folder in folders]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise ValueError(
+                f"{folders[names.index(name)]} and {folders[i]} would both be {name}.jsonl; "
+                "publish one search at a time, each by a --name of its own."
+            )
     return names
 
 
@@ -92,10 +102,10 @@ def main(argv: list[str]) -> int:
     """Keeps each run, then prints means over seeds; bad input is one line and code 2."""
     try:
         found = read(argv[1:])
+        names = file_names([run.path for run in found])
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    names = file_names([run.path for run in found])
     targets = [REPO / "results" / FLAGS.name / f"{name}.jsonl" for name in names]
     settings: dict[pathlib.Path, list] = {}
     for run, target in zip(found, targets, strict=True):

@@ -198,7 +198,9 @@ def show(of: list[verdicts.Found]) -> None:
     table = verdicts.table(of, stand_in=FLAGS.stand_in)
     print("\n".join(head))
     print(tables.as_text(table), flush=True)
-    name = entry.table.key + ("_stand_in" if FLAGS.stand_in else "")
+    # A part of a table does not take the place of the whole.
+    part = f"_{entry.row.key}" if len(of) < len(entry.table.rows) else ""
+    name = entry.table.key + part + ("_stand_in" if FLAGS.stand_in else "")
     path = pathlib.Path(FLAGS.output_dir, entry.paper.key, f"{name}.md")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(head) + f"\n\n{tables.as_markdown(table)}")
@@ -221,7 +223,7 @@ def reproduce(name: str) -> int:
         except ValueError:
             # What is there can be seen all the same.
             for of in found:
-                if not all(is_missing(each) for each in of):
+                if not all(math.isnan(each.value) for each in of):
                     show(of)
             raise
         minutes = sum(entry.row.minutes for entry in missing)

@@ -113,6 +113,28 @@ def test_the_mean_is_over_the_last_hundred_rounds_of_whole_runs(tmp_path):
     assert found.note == "seed 1: 900 rounds"
 
 
+def test_a_seed_that_diverged_leaves_no_mean(tmp_path):
+    name = "reddi2021/recognition/fed_avg"
+    folder = tmp_path / of(name).folder
+    write(folder / "seed_0", name, [0.849] * 150, data=EMNIST, every=10)
+    bad = write(folder / "seed_1", name, [0.5] * 3, data=EMNIST, every=10, rounds=1500, seed="1")
+    with (bad / "metrics.jsonl").open("a") as file:
+        file.write('{"round": 31, "train/loss": null}\n')
+    found, _ = find(name, tmp_path)
+    assert math.isnan(found.value) and "seed 1: diverged in round 31" in found.note
+    assert verdicts.verdict(verdicts.Found(of(name), found), stand_in=False) == "diverged"
+
+
+def test_the_same_seed_counts_once(tmp_path):
+    folder = tmp_path / of(CELL).folder
+    write(folder / "a", CELL, [0.9, 0.99], client_learning_rate="0.1")
+    write(folder / "b", CELL, [0.99], client_learning_rate="0.2154")
+    write(folder / "c", CELL, [0.9, 0.99], client_learning_rate="0.1")
+    found, left_out = find(CELL, tmp_path)
+    assert left_out == [f"{folder}/c: the same seed as {folder}/a"]
+    assert found.note.startswith("other rates: 0.1: 2.0;")
+
+
 def test_rounds_beyond_the_papers_do_not_count(tmp_path):
     name = "reddi2021/recognition/fed_avg"
     longer = [0.8] * 150 + [0.9] * 50
@@ -201,7 +223,7 @@ def test_ours_is_told_to_the_published_digits():
 
 def test_a_row_may_be_a_ratio_to_another_row():
     name = "kairouz2021/utility/skellam_e10_b16"
-    made = lambda value: evidence.Evidence(value, math.nan, 1, "", "", EMNIST, None)
+    made = lambda value: evidence.Evidence(value, math.nan, 1, False, "", "", EMNIST, None)
     row = verdicts.Found(of(name), made(0.66), beside=made(0.75))
     assert row.value == pytest.approx(0.88)
     assert verdicts.table([row], stand_in=False).rows[0]["published"].text == "matches it (R)"

@@ -92,6 +92,19 @@ def test_other_data_and_other_metrics_are_marked_and_not_averaged():
     ]
 
 
+def test_runs_without_the_metric_do_not_say_which_data_are_compared():
+    no_accuracy = [{k: v for k, v in row.items() if k != "test/accuracy"} for row in ROWS]
+    found = groups.make(
+        [
+            helpers.run(no_accuracy),
+            helpers.run(no_accuracy, seed="1"),
+            helpers.run(ROWS, data="mnist, 100 clients (iid), 60,000 train"),
+        ],
+        metric="test/accuracy",
+    )
+    assert [group.comparable for group in found] == [False, True]
+
+
 def test_the_same_examples_on_other_clients_can_be_compared_and_are_not_averaged():
     size = "60,000 train / 10,000 test examples"
     labels = [f"mnist, 100 clients ({how}), {size}" for how in ("iid", "label_shards")]
@@ -127,6 +140,7 @@ def test_seeds_that_were_left_out_are_counted_in_their_group():
     skipped.append(runs.Skipped(diverged.path, "no flags.txt"))
     (group,) = made({"seed": "2"}, skipped=skipped)
     assert group.notes == ["1 diverged", "1 unfinished"]
+    assert group.diverged == 1
 
 
 def test_a_seed_that_came_twice_and_a_run_that_was_taken_unfinished_are_said():

@@ -36,6 +36,17 @@ def test_what_is_drawn_is_each_groups_mean_on_every_axis_that_is_known():
     assert "simulated_seconds" in drawing(**{"time/total_s": 1.0}).axes
 
 
+def test_the_title_is_of_what_can_be_compared():
+    labels = {"iid": "mnist, 100 clients (iid), 60,000 train"}
+    labels["shards"] = labels["iid"].replace("iid", "label_shards")
+    runs = [
+        helpers.run(helpers.rows([0.5]), data=data) for data in (helpers.DATA, *labels.values())
+    ]
+    title = lambda of: drawn.make(groups.make(of, metric="test/accuracy"), "test/accuracy").title
+    assert title(runs) == "mnist, 60,000 train"
+    assert title(runs[1:2]) == labels["iid"]
+
+
 def test_axes_and_the_loss_can_be_chosen():
     of = groups.make([helpers.run(helpers.rows([0.5]))], metric="test/accuracy")
     made = drawn.make(of, "test/accuracy", axes=["uplink_bytes", "round"], loss=False)

@@ -13,6 +13,15 @@ def test_runs_of_a_search_are_told_apart_by_their_settings(publish):
     assert told == ["rate=0.1,seed_0", "rate=0.3,seed_0"]
 
 
+def test_runs_that_would_be_one_file_are_refused(publish, tmp_path, capsys):
+    paths = [tmp_path / search / "rate=0.1" / f"seed_{i}" for search in "ab" for i in (0, 1)]
+    for path in paths:
+        write(path, rows([0.5]))
+    assert publish.main(["publish.py", *map(str, paths)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {paths[0]} and {paths[2]} would both be rate=0.1,seed_0.jsonl")
+
+
 def test_what_a_searchs_run_said_is_not_taken_for_a_run(publish, tmp_path):
     write(tmp_path / "seed_0", rows([0.5]))
     (tmp_path / "seed_0.log").write_text("round 10: loss 1\n")

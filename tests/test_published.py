@@ -115,6 +115,11 @@ def test_run_py_takes_the_flags_of_each_row():
     defaults["partition"] = "natural"  # Its default depends on the data.
     for name, value in matching._SILENT.items():
         assert matching._same(str(defaults[name]), value), f"--{name} of a config that is silent"
+    for entry in RUN:
+        told = matching._SILENT | plans.flags(entry, stand_in=False)
+        plug_ins = tuple(f"{told[room]}_" for room in ("task", "algorithm", "aggregator"))
+        unsaid = {name for name in defaults if name.startswith(plug_ins)} - set(told)
+        assert not unsaid, f"{entry.name} would take a run with any {unsaid}"
 
 
 def test_a_name_means_a_paper_a_table_or_a_row():

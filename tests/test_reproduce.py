@@ -52,7 +52,7 @@ def test_kept_runs_are_held_against_the_paper_without_running_anything(tmp_path)
     row = next(line for line in out.splitlines() if line.startswith("FedAvg E 5, B 10"))
     # 21.71 / 20, within 1.3.
     assert row.split()[-7:] == ["21.71", "1.09", "within", "1.3x", "inside", "0.1", "1"]
-    assert "| 21.71 |" in (tmp_path / "mcmahan2017" / "table2.md").read_text()
+    assert "| 21.71 |" in (tmp_path / "mcmahan2017" / "table2_iid_e5_b10.md").read_text()
 
 
 def test_a_dry_run_prints_the_commands_and_writes_nothing(tmp_path):
@@ -102,6 +102,16 @@ def test_other_data_than_the_papers_are_refused_and_what_is_kept_is_shown(tmp_pa
     assert code == 2
     assert "3,256 train" in err and "is not the paper's data, MNIST, complete" in err
     assert "FedAvg E 5, B 10, IID               20  21.71" in out
+
+
+def test_a_row_that_was_run_before_is_shown_where_the_data_are_gone(tmp_path):
+    write(tmp_path / of(CELL).folder / "a", CELL, [0.9, 0.99])
+    code, out, err = reproduce(
+        CELL, "--results=", f"--output_dir={tmp_path}", f"--data_dir={tmp_path}", FAKE
+    )
+    assert code == 2 and "MNIST, complete" in err
+    row = next(line for line in out.splitlines() if line.startswith("FedAvg E 5, B 10, IID"))
+    assert row.split()[6:9] == ["20", "2", "0.10"]
 
 
 def test_a_stand_in_is_searched_beyond_the_edge_and_the_first_line_says_so(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import reporting_helpers as helpers
 
 from tff_experiments.reporting import groups, summary, tables
+from tff_experiments.reporting import runs as runs_lib
 
 QUESTION = summary.Question("test/accuracy", higher=True, targets=[0.6, 0.9], last=20)
 
@@ -43,6 +44,15 @@ def test_a_target_has_an_interval_where_all_reached_it_and_a_count_where_not():
     some = row["round_to_0.9"]
     assert some.text == "1 of 2 seeds" and np.isnan(some.numbers["mean"])
     assert row["seconds_to_0.6"].numbers["mean"] == pytest.approx((31.5 + 21) / 2)
+
+
+def test_a_seed_that_diverged_has_not_reached_the_target():
+    diverged = helpers.run([*helpers.rows([0.5]), helpers.row(11, **{"train/loss": None})])
+    skipped = [runs_lib.Skipped(diverged.path, diverged.shortcoming, diverged)]
+    of = [helpers.run(helpers.rows([0.5, 0.7]), rounds="11", seed="1")]
+    (row,) = summary.table(groups.make(of, skipped, metric="test/accuracy"), QUESTION).rows
+    assert row["round_to_0.6"].text == "1 of 2 seeds"
+    assert row["round_to_0.9"].text == "never"
 
 
 def test_no_seed_at_a_target_is_never():

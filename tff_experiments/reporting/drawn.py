@@ -107,9 +107,15 @@ def make(
     if not set(axes) <= set(known):
         raise ValueError(f"--axes must be of {', '.join(known)}, got {', '.join(axes)}.")
     axes = list(axes) or known
-    labels = {group.runs[0].data for group in of if group.comparable}
-    title = labels.pop() if len(labels) == 1 else groups.examples_of(of[0].runs[0].data)
-    return Drawing(title, metrics, axes, lines)
+    return Drawing(_title(of), metrics, axes, lines)
+
+
+def _title(of: Sequence[groups.Group]) -> str:
+    """The data that are compared; without their clients where these are not the same."""
+    labels = list(dict.fromkeys(group.runs[0].data for group in of if group.comparable))
+    if not labels:
+        return groups.examples_of(of[0].runs[0].data)
+    return labels[0] if len(labels) == 1 else groups.examples_of(labels[0])
 
 
 def _line(group: groups.Group, i: int, metrics: Sequence[str]) -> Line:

@@ -29,6 +29,7 @@ class Group:
         differing: Flag -> value, of those that are not the same in all groups.
         notes: What a reader must know: why it can't be compared, what was left out.
         comparable: Whether its examples and metric are those of the comparison.
+        diverged: How many seeds were left out because they diverged.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Group:
     differing: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     comparable: bool = True
+    diverged: int = 0
 
 
 def make(
@@ -75,6 +77,7 @@ def make(
     for of_group, group in zip(settings, groups, strict=True):
         # What ended early may have no evaluation, and so no metric.
         left = [run for run in unread if {**setting(run), _METRIC: ""} == {**of_group, _METRIC: ""}]
+        group.diverged = sum(run.is_diverged for run in left)
         counts = Counter(run.shortcoming.split()[0].strip(",") for run in left)
         group.notes += [f"{number} {why}" for why, number in counts.items()]
     _mark(groups, metric)
@@ -146,7 +149,8 @@ def examples_of(label: str) -> str:
 
 def _mark(groups: Sequence[Group], metric: str) -> None:
     """Notes what a group is not comparable in, what is estimated, and seeds that came twice."""
-    counts = Counter(examples_of(run.data) for group in groups for run in group.runs)
+    with_metric = [group for group in groups if metric in group.runs[0].metrics] or groups
+    counts = Counter(examples_of(run.data) for group in with_metric for run in group.runs)
     most = max(counts, key=counts.get)
     for group in groups:
         data = group.runs[0].data

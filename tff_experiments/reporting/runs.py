@@ -64,12 +64,18 @@ class Run:
         return self.about.get("command") or shlex.join(["python", "scripts/run.py", *written])
 
     @property
+    def is_diverged(self) -> bool:
+        """Whether its numbers became infinite or NaN."""
+        # Those are null in the file; the mark is younger than some published runs.
+        last = self.rows[-1]
+        return None in last.values() or bool(last.get(DIVERGED))
+
+    @property
     def shortcoming(self) -> str:
         """Why there is less of it than its flags say; "" for a run that came to its end."""
-        # Numbers that are not finite are null; the mark is younger than some published runs.
         last = self.rows[-1]
-        bad = [f"{name} is not finite" for name, value in last.items() if value is None]
-        if bad or last.get(DIVERGED):
+        if self.is_diverged:
+            bad = [f"{name} is not finite" for name, value in last.items() if value is None]
             return f"diverged in round {self.rounds} ({(bad or ['an update is not finite'])[0]})"
         # It met its --stop_at.
         if last.get(GOAL_MET):

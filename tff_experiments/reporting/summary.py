@@ -124,7 +124,8 @@ def _row(group: groups.Group, question: Question) -> dict[str, Cell]:
         spent = [curves.to_target(run, name, target, higher=question.higher) for run in runs]
         for axis in _TO_TARGET:
             known = any(np.isfinite(curves.totals(run)[axis]).any() for run in runs)
-            values = [each[axis] for each in spent]
+            # A seed that diverged will not get there.
+            values = [each[axis] for each in spent] + [np.nan] * group.diverged
             reached = _reached(values)
             unknown = Cell(NOTHING, np.nan, dict.fromkeys(reached.numbers, np.nan))
             row[f"{axis}_to_{target:g}"] = reached if known else unknown

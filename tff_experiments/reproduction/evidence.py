@@ -21,6 +21,7 @@ class Evidence:
         value: Mean over seeds, in the published unit; NaN where no setting has one.
         std: Its deviation over seeds (n - 1); NaN for one seed.
         seeds: How many.
+        diverged: Whether a run did; without a search there is no value then.
         best: The searched flag's value; "" without a search.
         note: The other settings, and what a reader must know.
         data: The data's label.
@@ -30,6 +31,7 @@ class Evidence:
     value: float
     std: float
     seeds: int
+    diverged: bool
     best: str
     note: str
     data: str
@@ -84,6 +86,7 @@ def measure(
         value=float(np.mean(values)) if values else math.nan,
         std=float(np.std(values, ddof=1)) if many else math.nan,
         seeds=len(values),
+        diverged=any(run.is_diverged for run in of),
         best=best,
         note=note,
         data=of[0].data,
@@ -150,4 +153,6 @@ def _fixed(entry: Entry, of, plan: trials.Plan) -> tuple[list[float], str, str]:
         if run not in whole
     ]
     short += ["no evaluation up to the paper's rounds"] * (len(cut) < len(whole))
+    if any(run.is_diverged and run not in whole for run in of):
+        values = []  # A mean of the others would favour failing.
     return [rule.scale * value for value in values], "", "; ".join(short)

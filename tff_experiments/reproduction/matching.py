@@ -45,8 +45,10 @@ _SILENT = {
     "dp_fedavg_rate": "0.2",
     "dropout_rate": "0",
     "emnist_2nn_hidden_units": "200",
+    "emnist_2nn_initializer": "keras",
     "emnist_cnn_dropout": "true",
     "emnist_cnn_pool_first": "false",
+    "emnist_linear_inverted": "false",
     "fed_adagrad_beta_1": "0",
     "fed_adagrad_beta_2": "0.99",
     "fed_adagrad_tau": "0.001",
@@ -68,6 +70,8 @@ _SILENT = {
     "fed_yogi_weighting": "examples",
     "max_examples_per_client": "0",
     "mnist_2nn_hidden_units": "200",
+    "mnist_2nn_initializer": "keras",
+    "mnist_cnn_initializer": "keras",
     "neighbours": "removed",
     "on_client_error": "stop",
     "overselect": "0",
@@ -122,6 +126,8 @@ def load(entry: Entry, path: pathlib.Path, *, stand_in: bool) -> tuple[list[runs
         reason = unlike(entry, run, stand_in=stand_in)
         of += [] if reason else [run]
         left_out += [f"{each}: {reason}"] if reason else []
+    of, twice = _once(entry, of)
+    left_out += twice
     if stand_in and of:
         # Any data may stand in, but not two at once.
         label = Counter(groups.examples_of(run.data) for run in of).most_common(1)[0][0]
@@ -129,6 +135,19 @@ def load(entry: Entry, path: pathlib.Path, *, stand_in: bool) -> tuple[list[runs
         left_out += [f"{run.path}: on other data than most" for run in others]
         of = [run for run in of if run not in others]
     return of, left_out
+
+
+def _once(entry: Entry, of: list[runs.Run]) -> tuple[list[runs.Run], list[str]]:
+    """The first run of each setting and seed, and why not the others: the same seed twice would
+    count as two.
+    """
+    first, left_out = {}, []
+    for run in of:
+        searched = run.flags.get(entry.row.grid.flag) if entry.row.grid else None
+        there = first.setdefault((searched, run.seed), run)
+        if there is not run:
+            left_out.append(f"{run.path}: the same seed as {there.path}")
+    return list(first.values()), left_out
 
 
 def unlike(entry: Entry, run: runs.Run, *, stand_in: bool) -> str:

@@ -59,7 +59,8 @@ def verdict(found: Found, *, stand_in: bool) -> str:
         if found.evidence is None:
             return "not run"
         is_search = found.entry.table.rule.kind == "rounds_to"
-        return "not reached" if is_search else "unfinished"
+        failed = "diverged" if found.evidence.diverged else "unfinished"
+        return "not reached" if is_search else failed
     if math.isnan(row.published) or row.band is None:
         return "no band"
     if stand_in and found.computed is None:

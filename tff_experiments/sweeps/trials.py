@@ -145,7 +145,7 @@ def has_ended(trial: Trial, plan: Plan) -> bool:
 
 def is_diverged(trial: Trial) -> bool:
     """Whether its numbers became infinite or NaN."""
-    return trial.run is not None and trial.run.shortcoming.startswith("diverged")
+    return trial.run is not None and trial.run.is_diverged
 
 
 def status(trial: Trial, plan: Plan) -> str:
