@@ -10,6 +10,8 @@ don't tell. Clients' own metrics at the last evaluation go beside it, to <run's 
 
 import json
 import pathlib
+import re
+import shlex
 import shutil
 import sys
 
@@ -50,7 +52,8 @@ def keep(run: runs.Run, target: pathlib.Path) -> list[dict[str, float]]:
     about = json.loads((run.path / "run.json").read_text())
     lines = (run.path / "flags.txt").read_text().splitlines()
     about["flags"] = [line for line in lines if not line.startswith(NOT_KEPT)]
-    for start in (about, *about.get("earlier", [])):
+    about["command"] = without_paths(about["command"])
+    for start in about.get("earlier", []):
         start.pop("command")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(json.dumps(row) + "\n" for row in [about, *rows]))
@@ -61,6 +64,18 @@ def keep(run: runs.Run, target: pathlib.Path) -> list[dict[str, float]]:
     short = f", {run.shortcoming.upper()}" if run.shortcoming else ""
     print(f"{target.relative_to(REPO)}: {about['data']}, commit {about['commit']}{short}")
     return rows
+
+
+def without_paths(command: str) -> str:
+    """A command as it can be typed in a checkout; other paths of this machine become FOLDER."""
+    words = []
+    for word in shlex.split(command):
+        name, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+        own = re.search("/((scripts|configs|examples)/.*)", value)
+        if value.startswith("/"):
+            value = own[1] if own else "FOLDER"
+        words.append(f"{name}{equals}{value}")
+    return shlex.join(words)
 
 
 def file_names(folders: list[pathlib.Path]) -> list[str]:

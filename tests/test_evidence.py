@@ -1,12 +1,14 @@
 """Runs that are there -> a row's number, or why they are not of the row."""
 
+import functools
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 import reporting_helpers
-from test_published import of
+from test_published import ENTRIES, of
 
 from tff_experiments.reproduction import evidence, plans, verdicts
 from tff_experiments.reproduction.published import Computed
@@ -230,13 +232,20 @@ def test_a_row_may_be_a_ratio_to_another_row():
     assert math.isnan(verdicts.Found(of(name), made(0.66)).value)
 
 
+@functools.cache
+def kept():
+    """Row -> what its published runs say, of all rows of McMahan's that were run."""
+    root = plans.REPO / "results"
+    entries = [e for e in ENTRIES if e.paper.key == "mcmahan2017" and (root / e.folder).is_dir()]
+    return {entry: evidence.find(entry, str(root), stand_in=False) for entry in entries}
+
+
 def test_the_published_runs_give_what_was_measured():
     # By the paper's rule written out over the files' lines.
-    for name in (CELL, "mcmahan2017/table1/shards_c0.5"):
-        entry, target = of(name), of(name).table.rule.target
-        root = plans.REPO / "results"
-        rounds = []
-        for path in (root / entry.folder).glob("*.jsonl"):
+    assert len(kept()) >= 12
+    for entry, (found, left_out) in kept().items():
+        target, rounds = entry.table.rule.target, []
+        for path in found.where.glob("*.jsonl"):
             best, at = 0.0, 0
             for line in path.read_text().splitlines()[1:]:
                 row = json.loads(line)
@@ -245,5 +254,23 @@ def test_the_published_runs_give_what_was_measured():
                     rounds.append(at + share * (row["round"] - at))
                     break
                 best, at = max(best, row["test/accuracy"]), row["round"]
-        found, left_out = find(name, root)
         assert found.value == pytest.approx(min(rounds)) and left_out == []
+
+
+def test_results_and_the_readme_say_what_the_published_runs_give():
+    told = {
+        f"| {found.value:.1f} | {found.value / entry.row.published:.2f} |": found.best
+        for entry, (found, _) in kept().items()
+    }
+    text = (plans.REPO / "RESULTS.md").read_text()
+    section = text[text.index("## McMahan et al. 2017") :]
+    lines = [line for line in section.splitlines() if re.match(r"\| Table \d, ", line)]
+    assert len(lines) == len(told)
+    for numbers, rate in told.items():
+        (line,) = [line for line in lines if numbers in line]
+        ratio = float(numbers.split()[3])
+        verdict = "inside" if 1 / 1.3 <= ratio <= 1.3 else "outside"
+        assert f"{numbers} {verdict} | {rate} |" in line
+    readme = (plans.REPO / "README.md").read_text()
+    table = readme[readme.index("| McMahan et al. 2017") :].split("\n\n")[0].splitlines()[2:]
+    assert len(table) >= 4 and all(line.endswith(tuple(told)) for line in table)

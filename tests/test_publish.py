@@ -13,6 +13,17 @@ def test_runs_of_a_search_are_told_apart_by_their_settings(publish):
     assert told == ["rate=0.1,seed_0", "rate=0.3,seed_0"]
 
 
+def test_a_kept_command_has_no_path_of_this_machine(publish):
+    command = (
+        "python /home/a/repo/scripts/run.py --task=x --flagfile=/home/a/repo/configs/p/t.cfg "
+        "--data_dir=/data/mnist --output_dir /tmp/run '--stop_at=test/accuracy>=0.99'"
+    )
+    assert publish.without_paths(command) == (
+        "python scripts/run.py --task=x --flagfile=configs/p/t.cfg --data_dir=FOLDER "
+        "--output_dir FOLDER '--stop_at=test/accuracy>=0.99'"
+    )
+
+
 def test_runs_that_would_be_one_file_are_refused(publish, tmp_path, capsys):
     paths = [tmp_path / search / "rate=0.1" / f"seed_{i}" for search in "ab" for i in (0, 1)]
     for path in paths:

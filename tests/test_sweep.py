@@ -1,12 +1,17 @@
 """scripts/sweep.py as a user starts it, with what stands in for run.py, and with run.py itself."""
 
+import contextlib
 import csv
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -186,6 +191,24 @@ def test_flags_of_all_runs_may_come_from_a_flagfile_and_may_not_change(tmp_path)
     assert json.loads((tmp_path / "s" / "sweep.json").read_text()) == {"base": ["--task=x"]}
     code, _, err = run([*command, *base, "--batch_size=5"])
     assert code == 2 and "a search with other flags (--batch_size=5)" in err
+
+
+def test_a_terminal_sees_one_bar_for_all_runs(tmp_path):
+    terminal, end = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    command = [*FAKE, RATES, f"--output_dir={tmp_path}/s", "--", "--round_seconds=0.05"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=end)
+    os.close(end)
+    shown = b""
+    with contextlib.suppress(OSError):  # The other end was closed.
+        while part := os.read(terminal, 4096):
+            shown += part
+    os.close(terminal)
+    assert process.wait() == 0
+    bars = shown.decode().split("\r")
+    assert any("60/60" in bar and "3 of 3 runs over" in bar for bar in bars[-3:])
+    # Rounds count while runs are under way.
+    assert any("0 of 3 runs over" in bar and " 0/60" not in bar for bar in bars)
 
 
 def test_flags_that_no_run_took_bind_nobody(tmp_path):

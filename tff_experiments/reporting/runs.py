@@ -59,7 +59,7 @@ class Run:
 
     @property
     def command(self) -> str:
-        """What repeats the run; a published one is told by its flags."""
+        """What repeats the run; where its file has none, it is told by its flags."""
         written = [f"--{name}={value}" for name, value in self.flags.items()]
         return self.about.get("command") or shlex.join(["python", "scripts/run.py", *written])
 
