@@ -32,7 +32,6 @@ from tff_experiments.sweeps import jobs
 FLAGS = flags.FLAGS
 # scripts/sweep.py gives its own runs a minute to write their checkpoints.
 PATIENCE_SECONDS = 90
-_BAD_INPUT = 2
 
 
 def define_flags() -> None:
@@ -155,7 +154,7 @@ def start(words: list[str]) -> None:
         code = process.wait()
     finally:
         jobs.end([process], patience=PATIENCE_SECONDS)
-    if code == _BAD_INPUT:
+    if code == command_line.BAD_INPUT:
         raise ValueError(f"{shlex.join(['python', *words])} was refused, see above.")
 
 
@@ -267,7 +266,7 @@ def main(argv: list[str]) -> int:
         return reproduce(argv[1])
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return _BAD_INPUT
+        return command_line.BAD_INPUT
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on.", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -79,7 +79,7 @@ MAY = {
     "sampling": set(),
     "secure_sum": set(),
     "spending": {"privacy", "whole_files"},
-    "sweeps": {"reporting", "whole_files"},
+    "sweeps": {"command_line", "reporting", "whole_files"},
     "tasks": {"datasets"},
     "tracing": set(),
     "training": {

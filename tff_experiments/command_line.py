@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from absl import app, flags
 
@@ -39,6 +39,6 @@ def _parse(argv: Sequence[str]) -> list[str]:
         _refuse(f"{told.rstrip('.')}; --helpshort and --helpfull list flags.")
 
 
-def _refuse(reason: str) -> None:
+def _refuse(reason: str) -> NoReturn:
     print(f"error: {reason}", file=sys.stderr)
     sys.exit(BAD_INPUT)

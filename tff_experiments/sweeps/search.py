@@ -6,14 +6,12 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from tff_experiments import whole_files
+from tff_experiments import command_line, whole_files
 from tff_experiments.reporting import runs as runs_lib
 from tff_experiments.sweeps import jobs, space, trials
 
 POLL_SECONDS = 0.2
 ABOUT = "sweep.json"
-# What scripts/run.py ends with where flags or data are wrong.
-_BAD_INPUT = 2
 
 
 def prepare(
@@ -103,7 +101,7 @@ def _finish(trial: trials.Trial, process: subprocess.Popen, tried, plan: trials.
         return
     if process.returncode or trial.rounds <= before:
         trial.failure = jobs.last_words(process, _log(trial))
-    if process.returncode == _BAD_INPUT and not any(other.rounds for other in tried):
+    if process.returncode == command_line.BAD_INPUT and not any(other.rounds for other in tried):
         raise ValueError(f"{trial.name}: {trial.failure}")
 
 
