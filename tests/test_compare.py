@@ -86,14 +86,16 @@ def test_a_published_run_tells_the_same_totals_as_its_folder(tmp_path, monkeypat
     made = helpers.rows([0.5, 0.8])
     made[3]["seconds/round"] = 40.0
     clients = "round,client,examples,test/accuracy\n20,a,4,0.25\n20,b,4,\n"
-    folder = helpers.write(tmp_path / "seed_0", made, clients=clients)
+    about = {"command": "python /x/scripts/run.py --data_dir=/y"}
+    folder = helpers.write(tmp_path / "seed_0", made, clients=clients, about=about)
     publish.keep(runs.load(folder), tmp_path / "results" / "seed_0.jsonl")
     whole, kept = runs.load(folder), runs.load(tmp_path / "results" / "seed_0.jsonl")
     assert len(kept.rows) == 2 and not curves.is_estimated(kept)
     for axis in ("seconds", "uplink_bytes", "downlink_bytes"):
         assert curves.totals(kept)[axis][-1] == curves.totals(whole)[axis][-1]
     first = json.loads((tmp_path / "results" / "seed_0.jsonl").read_text().splitlines()[0])
-    assert "command" not in first and not any("data_dir" in flag for flag in first["flags"])
+    assert first["command"] == "python scripts/run.py --data_dir=FOLDER"
+    assert not any("data_dir" in flag for flag in first["flags"])
     assert runs.find([f"{tmp_path}/results/*"]) == [tmp_path / "results" / "seed_0.jsonl"]
     np.testing.assert_array_equal(kept.clients["test/accuracy"], [0.25, np.nan])
     (folder / "clients.csv").unlink()
