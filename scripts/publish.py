@@ -71,7 +71,7 @@ def without_paths(command: str) -> str:
     words = []
     for word in shlex.split(command):
         name, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
-        own = re.search("/((scripts|configs|examples)/.*)", value)
+        own = re.search(r"/((scripts|configs|examples)/.*\.(py|cfg))$", value)
         if value.startswith("/"):
             value = own[1] if own else "FOLDER"
         words.append(f"{name}{equals}{value}")

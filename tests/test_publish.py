@@ -15,8 +15,8 @@ def test_runs_of_a_search_are_told_apart_by_their_settings(publish):
 
 def test_a_kept_command_has_no_path_of_this_machine(publish):
     command = (
-        "python /home/a/repo/scripts/run.py --task=x --flagfile=/home/a/repo/configs/p/t.cfg "
-        "--data_dir=/data/mnist --output_dir /tmp/run '--stop_at=test/accuracy>=0.99'"
+        "python /x/scripts/run.py --task=x --flagfile=/x/configs/p/t.cfg "
+        "--data_dir=/y/examples/mnist --output_dir /tmp/run '--stop_at=test/accuracy>=0.99'"
     )
     assert publish.without_paths(command) == (
         "python scripts/run.py --task=x --flagfile=configs/p/t.cfg --data_dir=FOLDER "
